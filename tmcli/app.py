@@ -1,0 +1,178 @@
+"""Names to commands, errors to exit codes. The only place that prints an error.
+
+A command's module is imported when it is asked for, so `tm --help` imports none. Each command gets `-q`
+and `-v`; while it runs, prints of any library go to stderr, and stdout belongs to records.
+
+    0 done | 1 ran, but failed or missed a threshold | 2 wrong usage, unreadable input | 130 Ctrl-C
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+os.environ["TYPER_USE_RICH"] = "0"  # read when typer is imported: plain help, the same in pipe and terminal
+
+import typer
+from typer.core import TyperGroup
+
+from tmcli import console, streams
+from tmcli.commands.options import Quiet, Verbose
+from tmcli.errors import TmError, did_you_mean
+
+COMMANDS = {
+    "tasks": "Make tasks: from the built-in toolboxes, or from a data set.",
+    "synth": "Let a teacher play tasks and write its trajectories.",
+    "filter": "Keep the trajectories that are worth imitating.",
+    "sft": "Train a model to imitate trajectories.",
+    "rl": "Train a policy by trial and error on tasks (GRPO).",
+    "rollout": "Let a policy play tasks and write its trajectories.",
+    "eval": "Judge trajectories and sum up how good the policy is.",
+    "tools": "List the tools of a toolbox, or call one by hand.",
+    "show": "Read trajectories as a person.",
+}
+"""In the order of a study. The same sentence opens each command's help, by test."""
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            self.commands[cmd_name] = self._load(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def _load(self, name: str) -> Any:
+        """The `app` of `commands/<name>.py`, or its `run`, with -q and -v."""
+        module = import_module(f"tmcli.commands.{name}")
+        app = getattr(module, "app", None)
+        if app is None:
+            app = typer.Typer(add_completion=False)
+            app.command(name)(module.run)
+        command: Any = typer.main.get_command(app)
+        for leaf in [command, *getattr(command, "commands", {}).values()]:
+            for param in leaf.params:
+                param.show_envvar = False  # the name follows from a rule that `tm --help` tells
+            if leaf.callback is not None:
+                leaf.params += [param for param in self.params if param.name in ("quiet", "verbose")]
+                leaf.callback = _guarded(
+                    leaf.callback, f"tm {name}" if leaf is command else f"tm {name} {leaf.name}"
+                )
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command is named {args[0]!r}; {did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _guarded(run: Callable[..., Any], name: str) -> Callable[..., None]:
+    """A command that speaks as it was asked to, and whose errors are sentences and exit codes."""
+
+    def guarded(*, quiet: bool, verbose: bool, **options: Any) -> None:
+        before = console.settings
+        console.configure(name, quiet=quiet or before.quiet, verbose=verbose or before.verbose)
+        try:
+            with redirect_stdout(sys.stderr):
+                run(**options)
+        except typer.Exit:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(_tell(error)) from error
+
+    return guarded
+
+
+def _tell(error: BaseException) -> int:
+    """Say what went wrong; the exit code."""
+    code = 2
+    match error:
+        case TmError():
+            message, code = str(error), error.exit_code
+        case KeyboardInterrupt():
+            message, code = "interrupted", 130
+        case MemoryError():
+            message = "out of memory; use a smaller --concurrency or batch, or a machine with more"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            message = "the disk is full; free some space, or point TMPDIR to another disk"
+        case _:
+            message = (
+                f"this is a bug in tm: {type(error).__name__}: {error}; -v shows where, please report it"
+            )
+            code = 1
+    console.error("; ".join([message, *getattr(error, "__notes__", [])]))
+    if console.settings.verbose:
+        console.write("".join(traceback.format_exception(error)))
+    return code
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        typer.echo(f"tm {metadata.version('tmcli')}")
+        raise typer.Exit()
+
+
+app = typer.Typer(
+    cls=Commands, context_settings={"auto_envvar_prefix": "TM", "help_option_names": ["-h", "--help"]}
+)
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_version, is_eager=True, show_envvar=False, help="Show the version and stop."
+    ),
+]
+
+
+@app.callback()
+def tm(quiet: Quiet = False, verbose: Verbose = False, version: Version = False) -> None:  # noqa: ARG001
+    """Train language models to use tools they have never seen, by trial and execution.
+
+    \b
+        tm synth --teacher gpt-4o | tm filter > sft.jsonl
+        tm sft sft.jsonl --model smollm2 -o ckpt/sft
+        tm rl --policy ckpt/sft -o ckpt/rl
+        tm rollout --policy ckpt/rl --tasks unseen | tm eval
+
+    Each step reads records and writes records; - is stdin or stdout. Every option can be set as
+    TM_COMMAND_OPTION. Exit codes: 0 done, 1 ran but failed or missed a threshold, 2 wrong usage or
+    unreadable input, 130 Ctrl-C.
+    """
+    console.configure("tm", quiet=quiet, verbose=verbose)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)  # so that children are ended and half-written files removed
+
+
+def main() -> None:
+    """The entry point: own stdout, run one command, exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with streams.owned_stdout():
+            arguments = sys.argv[1:] or ["--help"]
+            code = typer.main.get_command(app).main(arguments, prog_name="tm", standalone_mode=False)
+    except typer.TyperException as error:  # wrong usage
+        context = getattr(error, "ctx", None)
+        name = context.command_path if context else "tm"
+        console.configure(name)
+        console.error(f"{error.format_message().rstrip('.')}; see {name} --help")
+        code = error.exit_code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told, not swallowed
+        code = _tell(error)
+    sys.exit(code)

@@ -1,0 +1,139 @@
+"""`tm eval`: trajectories in, numbers out."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from tmcli import console, io
+from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects, words
+from tmcli.errors import InputError, RunError, UsageError, did_you_mean
+from tmcli.records import Run, Trajectory, encode
+from tmcli.report.summary import Summary, failing
+from tmcli.report.table import table
+from tmcli.score import DEFAULT_WEIGHTS, parse_weights
+from tmcli.steps.eval import evaluate, threshold
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE", help="Trajectory or score records; several files are compared. - is stdin."
+    ),
+]
+Scores = Annotated[
+    bool, typer.Option("--scores", help="Write one score record a trajectory, instead of one summary.")
+]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", metavar="TAG,...", help="Break down by tags of the task: split, drift, toolbox, hops."
+    ),
+]
+Ks = Annotated[
+    str,
+    typer.Option(
+        "--k", metavar="K,...", help="The K of pass@K, where tasks have several samples. Else 1,2,4..."
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--weights", metavar="PART=W,...", help="The parts of the reward, e.g. answer=1,format=0.1."
+    ),
+]
+FailUnder = Annotated[
+    str,
+    typer.Option(
+        "--fail-under", metavar="[METRIC=]X", help="Exit with 1 where the accuracy, or METRIC, is below X."
+    ),
+]
+
+
+def run(
+    files: Files = None,
+    output: Output = "-",
+    to: To = None,
+    scores: Scores = False,
+    by: By = "split,drift",
+    k: Ks = "",
+    weights: Weights = "",
+    fail_under: FailUnder = "",
+    rejects: Rejects = None,
+    skip_invalid: SkipInvalid = False,
+    force: Force = False,
+) -> None:
+    """Judge trajectories and sum up how good the policy is.
+
+    \b
+      tm rollout --policy ckpt/ --tasks unseen | tm eval
+      tm eval base.jsonl sft.jsonl rl.jsonl -o table.jsonl
+      tm eval runs.jsonl --by toolbox,hops --fail-under 0.9
+
+    A table on stderr; on stdout one `run` record with all numbers, or score records with --scores.
+    Accuracy has its Wilson 95 % interval; episodes in which the world broke (invalid) or that nobody can
+    judge are counted apart, never as wrong. Answers are judged anew, so old files can be judged by new
+    rules.
+    """
+    started = monotonic()
+    tags = words(by)
+    limit = threshold(fail_under) if fail_under else None
+    parts = parse_weights(weights) if weights else dict(DEFAULT_WEIGHTS)
+    sources = files or ["-"]
+    labels = _labels(sources) if len(sources) > 1 else [""]
+    summary = Summary(tags, _whole(k) if k else None)
+    with open_rejects(skip_invalid, rejects, force=force) as aside:
+
+        def on_broken(trajectory: Trajectory, error: InputError) -> None:
+            if aside is None:
+                raise error
+            aside.add(error)
+            aside.write(encode(trajectory) + b"\n")
+
+        streams = [io.read(source, rejects=aside) for source in sources]
+        with io.open_output(output, to=to, force=force) as out:
+            for label, records in zip(labels, streams, strict=True):
+                for score in evaluate(records, on_broken, parts, label):
+                    summary.add(score, label)
+                    if scores:
+                        out.write(score)
+            if not summary.n:
+                raise InputError(
+                    "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
+                )
+            groups = summary.groups()
+            if not scores:
+                out.write(
+                    Run(
+                        step="eval",
+                        options={"files": sources, "by": tags, "k": summary.ks, "weights": parts},
+                        versions={"tm": version("tmcli"), "python": platform.python_version()},
+                        counts=summary.counts(),
+                        seconds=round(monotonic() - started, 3),
+                        metrics=summary.metrics(),
+                    )
+                )
+    for tag in tags:
+        if tag not in summary.tags and by != "split,drift":
+            console.warn(f"--by {tag}: no task has this tag; {did_you_mean(tag, summary.tags)}")
+    console.table("", *table(groups))
+    failures = failing(groups, *limit) if limit else []
+    if failures:
+        raise RunError("; ".join(failures), "--fail-under asks for it")
+
+
+def _labels(sources: list[str]) -> list[str]:
+    """What tells the files apart: their names without endings, else their whole paths."""
+    stems = [Path(source).name.partition(".")[0] if source != "-" else "stdin" for source in sources]
+    return stems if len(set(stems)) == len(stems) else sources
+
+
+def _whole(text: str) -> list[int]:
+    numbers = [int(word) for word in words(text) if word.isdecimal() and int(word)]
+    if len(numbers) != len(words(text)):
+        raise UsageError(f"--k: {text!r} is no list of whole numbers", "write --k 1,2,4")
+    return numbers

@@ -1,0 +1,162 @@
+"""Options that several commands share, and what to make of them. One word, one meaning everywhere.
+
+    def run(input: Input = "-", output: Output = "-", to: To = None, force: Force = False) -> None:
+
+Streams are plain strings, `-` is stdin or stdout, and `io.py` opens them. `-q` and `-v` work after
+every command without being declared: `app.py` adds them. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tmcli.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:  # `tm --help` needs the options above, not what the functions below need
+    from tmcli import io
+    from tmcli.records import Task
+
+# ---- streams -----------------------------------------------------------------------------------
+
+Input = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="Records to read: JSONL or Parquet, also gzip or zstd; - is stdin."),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="Where to write; .gz, .zst and .parquet by name; - is stdout."
+    ),
+]
+To = Annotated[
+    Literal["jsonl", "parquet"] | None,
+    typer.Option("--to", help="Format, where the output's name does not say it."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue an existing output: only what is missing or failed is done."),
+]
+SkipInvalid = Annotated[
+    bool, typer.Option("--skip-invalid", help="Set broken lines aside and count them, instead of stopping.")
+]
+Rejects = Annotated[
+    str | None,
+    typer.Option(
+        "--rejects", metavar="FILE", help="Where broken lines go, byte for byte (implies --skip-invalid)."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("-n", "--limit", min=0, metavar="N", help="At most this many records.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+
+# ---- speech on stderr: declared once, added to every command by app.py ----------------------------
+
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", show_envvar=False, help="Only warnings and errors on stderr.")
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", show_envvar=False, help="Tracebacks of errors.")]
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+Tasks = Annotated[
+    str,
+    typer.Option(
+        "--tasks", metavar="FILE|-|SUITE", help="Tasks: a file, stdin, or a suite: train, seen, unseen."
+    ),
+]
+TaskCount = Annotated[
+    int | None, typer.Option("-n", "--n", "--limit", min=0, metavar="N", help="How many tasks at most.")
+]
+Drift = Annotated[
+    str,
+    typer.Option(
+        "--drift", metavar="KIND,...", help="Make the tools unfamiliar, e.g. stale (old documents)."
+    ),
+]
+
+# ---- playing episodes ------------------------------------------------------------------------------
+
+PolicyName = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        metavar="POLICY",
+        help="Who answers: a checkpoint or hub id, smollm2, tiny, scripted, or MODEL[@URL] of a server that"
+        " speaks OpenAI's protocol.",
+    ),
+]
+Style = Annotated[
+    Literal["trial", "direct"],
+    typer.Option("--style", help="trial: try the tools first; direct: golden path only."),
+]
+Samples = Annotated[int, typer.Option("--samples", min=1, metavar="N", help="Episodes per task.")]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", min=1, metavar="N", help="Episodes played at once.")
+]
+MaxTurns = Annotated[
+    int, typer.Option("--max-turns", min=1, metavar="N", help="Assistant turns per episode.")
+]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens per episode.")]
+MaxNewTokens = Annotated[
+    int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Tokens per assistant turn.")
+]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, metavar="T", help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Nucleus sampling.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="S", help="Seconds per tool call.")]
+
+
+def words(text: str) -> list[str]:
+    """The words of a comma-separated option.
+
+    >>> words("stale, format")
+    ['stale', 'format']
+    """
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def tasks_from(
+    spec: str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    drift: str = "",
+    rejects: io.Rejects | None = None,
+) -> Iterator[Task]:
+    """The tasks `--tasks` names: a built-in suite, else a file or stdin, at most `n`, under `drift`."""
+    from tmcli import io, toolbox
+    from tmcli.records import Task
+
+    kinds = words(drift)
+    if spec in toolbox.SUITES:
+        return toolbox.suite(spec, n, seed, kinds)
+    if spec != "-" and not Path(spec).exists():
+        raise UsageError(f"no suite and no file is named {spec!r}", did_you_mean(spec, toolbox.SUITES))
+    tasks = islice(io.read(spec, kind=Task, rejects=rejects), n)
+    if not kinds:
+        return tasks
+    from tmcli.drift import apply
+
+    return (apply(task, kinds, seed) for task in tasks)
+
+
+@contextmanager
+def open_rejects(skip_invalid: bool, path: str | None, *, force: bool = False) -> Iterator[io.Rejects | None]:
+    """What `--skip-invalid --rejects FILE` asks for, for `io.read(rejects=...)`; tells the count."""
+    if not skip_invalid and path is None:
+        yield None
+        return
+    from tmcli import console, io
+
+    with io.Rejects(path, force=force) as rejects:
+        yield rejects
+    if rejects.count:
+        lines = "1 broken line" if rejects.count == 1 else f"{rejects.count} broken lines"
+        console.warn(f"{lines} set aside{f' in {path}' if path else ''}; the first: {rejects.first}")

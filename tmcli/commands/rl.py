@@ -1,0 +1,114 @@
+"""`tm rl`: GRPO over trial and execution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tmcli import console, io
+from tmcli.commands.options import (
+    Concurrency,
+    Drift,
+    Force,
+    MaxNewTokens,
+    MaxTokens,
+    MaxTurns,
+    PolicyName,
+    Resume,
+    Seed,
+    Style,
+    TaskCount,
+    Tasks,
+    tasks_from,
+)
+from tmcli.score import parse_weights
+from tmcli.steps.rl import RlOptions, rl
+
+D = RlOptions()
+
+
+def run(
+    policy: PolicyName = D.policy,
+    tasks: Tasks = "train",
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Checkpoint folder [default: POLICY-rl].")
+    ] = None,
+    n: TaskCount = None,
+    drift: Drift = "",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps.")] = D.steps,
+    prompts_per_step: Annotated[
+        int, typer.Option("--prompts-per-step", min=1, help="Tasks played each step.")
+    ] = D.prompts_per_step,
+    group_size: Annotated[
+        int, typer.Option("--group-size", min=2, help="Episodes per task; their mean is the baseline.")
+    ] = D.group_size,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Episodes per forward and backward pass.")
+    ] = D.batch_size,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Constant.")] = D.learning_rate,
+    reward: Annotated[
+        str, typer.Option("--reward", metavar="PART=W,...", help="Weights of the reward's parts, see tm eval.")
+    ] = ",".join(f"{part}={weight:g}" for part, weight in D.reward.items()),
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of the episodes played.")] = 1.0,
+    beta: Annotated[float, typer.Option("--beta", min=0.0, help="Weight of the KL term.")] = D.beta,
+    full: Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")] = False,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the LoRA adapter.")] = D.rank,
+    template: Annotated[
+        Literal["auto", "tm", "own"],
+        typer.Option("--template", help="Chat template; auto: the model's own where it knows tools, else tm's."),
+    ] = "auto",
+    style: Style = "trial",
+    max_turns: MaxTurns = D.max_turns,
+    max_tokens: MaxTokens = D.max_tokens,
+    max_new_tokens: MaxNewTokens = D.max_new_tokens,
+    concurrency: Concurrency = 64,
+    adapter_only: Annotated[
+        bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
+    ] = False,
+    seed: Seed = 0,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train a policy by trial and error on tasks (GRPO).
+
+        tm rl --policy ckpt/sft --tasks train --drift none,stale -o ckpt/rl
+
+    The reward is a weighted sum of named parts, outcome first; an episode that could not be judged has no
+    reward and leaves its group. Writes the checkpoint folder, and one run record to stdout.
+    """
+    options = RlOptions(
+        policy=policy,
+        template=template,
+        full=full,
+        rank=rank,
+        learning_rate=learning_rate,
+        steps=steps,
+        prompts_per_step=prompts_per_step,
+        group_size=group_size,
+        batch_size=batch_size,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        style=style,
+        max_turns=max_turns,
+        max_tokens=max_tokens,
+        beta=beta,
+        reward=parse_weights(reward),
+        adapter_only=adapter_only,
+        seed=seed,
+    )
+    folder = Path(output) if output else Path(f"{policy.rstrip('/')}-rl")
+    with console.progress(steps, "rl") as progress:
+        record = rl(
+            tasks_from(tasks, n=n, seed=seed, drift=drift),
+            folder,
+            options,
+            resume=resume,
+            force=force,
+            concurrency=concurrency,
+            on_step=progress.step,
+        )
+    with io.open_output("-") as out:
+        out.write(record)
+    console.note(f"checkpoint: {record.output}")

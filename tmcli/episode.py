@@ -1,0 +1,162 @@
+"""One episode: a policy meets a task's tools until it answers or a limit ends it.
+
+The only loop there is: `synth`, `rollout`, `eval` and `rl` differ in who answers, not in how it is
+played. Nothing the model or a tool does raises here: calls that cannot be read and tools that fail are
+told to the model. When the world itself breaks, the trajectory is `invalid` and has no reward.
+
+How a turn ends an episode, the same for every policy (first row that fits):
+
+    the server or model refused                 -> refusal
+    the turn was cut, or the token limit is met -> length      (an <answer> already closed counts)
+    calls, readable or not                      -> they are answered, the episode goes on
+    <answer>                                    -> answer
+    anything else                               -> no_call     (its text is the prediction)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import orjson
+
+from tmcli.environments import Observation, Session
+from tmcli.environments.world import World
+from tmcli.errors import InfrastructureError
+from tmcli.policies import Conversation, Policy, Reply
+from tmcli.protocol import ANSWER_CLOSE, Call, Style, prompt, strip_markup
+from tmcli.records import Json, Stop, Task, Trajectory, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds an episode."""
+
+    style: Style = "trial"
+    """Which prompt the model is shown."""
+    max_turns: int = 12
+    """Assistant turns."""
+    max_tokens: int = 4096
+    """Tokens of the dialogue, prompt included."""
+    max_reply_chars: int = 2000
+    """A longer tool reply is cut, and says so."""
+    max_parallel_calls: int = 8
+    """Calls in one turn; further ones are answered with an error."""
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+
+async def play(
+    task: Task, sample: int, policy: Policy, world: World, limits: Limits, key: str = ""
+) -> Trajectory:
+    """Play `task` once. `sample` tells the n-th episode of a task from the others.
+
+    Raises nothing for what a model, a server or a tool does; `UsageError` when the set-up is wrong.
+    """
+    messages: list[Json] = [{"role": "system", "content": prompt(limits.style)}, *task.messages]
+    turns: list[Json] = []
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "turns": 0}
+    stop: Stop = "max_turns"
+    prediction: str | None = None
+    failure: str | None = None
+    tokens: Json | None = None
+    conversation: Conversation | None = None
+    session: Session | None = None
+    n_calls = 0
+    try:
+        conversation = policy.open(task, sample)
+        session = world.open(task)
+        for _ in range(limits.max_turns):
+            reply = await conversation.reply(messages)
+            usage["prompt_tokens"] += reply.prompt_tokens
+            usage["completion_tokens"] += reply.completion_tokens
+            usage["turns"] += 1
+            ids = _call_ids(reply, n_calls)
+            n_calls += len(ids)
+            messages.append(_assistant(reply, ids))
+            turns.append({"phase": reply.turn.phase, "state": reply.turn.state, "calls": []})
+            ended = _ended(reply, limits)
+            if ended is not None:
+                stop, prediction = ended
+                break
+            for i, (call_id, call) in enumerate(zip(ids, reply.turn.calls, strict=True)):
+                if i < limits.max_parallel_calls:
+                    seen = await session.call(call.name, call.arguments)
+                else:
+                    seen = _error(f"too many calls in one turn; at most {limits.max_parallel_calls} are made")
+                turns[-1]["calls"].append(_label(call, seen))
+                messages.append(_tool(call_id, call.name, _cut(seen.text, limits.max_reply_chars)))
+            for i, fault in enumerate(reply.turn.faults):
+                seen = _error(f"{fault.error}; write the call again")
+                turns[-1]["calls"].append(_label(Call("invalid", {}), seen))
+                messages.append(_tool(f"invalid_{usage['turns']}_{i}", "invalid", seen.text))
+        tokens = conversation.tokens
+    except InfrastructureError as error:
+        stop, failure, prediction = "infrastructure", str(error), None
+    finally:
+        if conversation is not None:
+            conversation.close()
+        if session is not None:
+            await session.close()
+    return Trajectory(
+        id=f"{task.id}#{sample}",
+        task=to_json(task),
+        messages=messages,
+        tools=task.tools,
+        turns=turns,
+        prediction=prediction,
+        stop=stop,
+        status="ok" if failure is None else "invalid",
+        failure=failure,
+        usage=usage,
+        policy={"name": policy.name, "sampling": policy.sampling, "key": key},
+        tokens=tokens,
+    )
+
+
+def _ended(reply: Reply, limits: Limits) -> tuple[Stop, str | None] | None:
+    turn = reply.turn
+    has_calls = bool(turn.calls or turn.faults)
+    answered = turn.answer is not None and not has_calls
+    if reply.finish == "refusal":
+        return "refusal", None
+    cut = reply.finish == "length" or reply.prompt_tokens + reply.completion_tokens >= limits.max_tokens
+    if cut and not (answered and ANSWER_CLOSE in turn.text):
+        return "length", None
+    if has_calls:
+        return None
+    if answered:
+        return "answer", turn.answer
+    return "no_call", strip_markup(turn.text) or None
+
+
+def _call_ids(reply: Reply, first: int) -> list[str]:
+    given = reply.call_ids
+    return [given[i] if i < len(given) else f"call_{first + i}" for i in range(len(reply.turn.calls))]
+
+
+def _assistant(reply: Reply, ids: list[str]) -> Json:
+    message: Json = {"role": "assistant", "content": reply.content, **reply.extra}
+    if reply.turn.calls:
+        message["tool_calls"] = [
+            {"id": i, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for i, call in zip(ids, reply.turn.calls, strict=True)
+        ]
+    return message
+
+
+def _tool(call_id: str, name: str, content: str) -> Json:
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+
+
+def _label(call: Call, seen: Observation) -> Json:
+    label: Json = {"name": call.name, "arguments": call.arguments, "ok": seen.ok}
+    return label if seen.ok else {**label, "error": seen.text[:200]}
+
+
+def _error(sentence: str) -> Observation:
+    return Observation(False, orjson.dumps({"error": sentence}).decode(), 0.0)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters cut)"

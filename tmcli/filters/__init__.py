@@ -1,0 +1,1 @@
+"""What makes a trajectory unfit for training: plain rules, each with one named reason."""

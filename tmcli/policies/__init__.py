@@ -1,0 +1,120 @@
+"""Who answers. One protocol for the scripted expert, a server and a local model.
+
+    conversation = policy.open(task, sample)
+    reply = await conversation.reply(messages)     # once per assistant turn
+    conversation.close()
+
+A conversation is single-use and sees `messages` grow: a local model keeps its KV cache and token ids
+in it, a server its sticky address. Only the scripted expert may read the task's plan; models see the
+messages and the tool schemas, nothing else of the task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from tmcli.protocol import Turn
+from tmcli.records import Json, Task
+
+Finish = Literal["stop", "length", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model samples. Temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    """Per assistant turn."""
+    seed: int = 0
+
+    def to_json(self) -> Json:
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_new_tokens": self.max_new_tokens,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One assistant turn, as said and as read."""
+
+    content: str
+    """What was said, without the calls that could be read (those are in `turn.calls`)."""
+    turn: Turn
+    finish: Finish = "stop"
+    """`length`: cut at a token limit. `refusal`: the server's safety system or the model refused."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    call_ids: tuple[str, ...] = ()
+    """The server's ids of the calls; empty: the episode numbers them."""
+    extra: Json = field(default_factory=dict)
+    """More keys for the assistant message (`reasoning_content`)."""
+
+
+class Conversation(Protocol):
+    """One episode's dialogue with a policy."""
+
+    async def reply(self, messages: list[Json]) -> Reply:
+        """The next assistant turn. `messages` is the whole dialogue so far.
+
+        Raises `PolicyFailure` when no answer could be had: never for what the model said.
+        """
+        ...
+
+    @property
+    def tokens(self) -> Json | None:
+        """`ids`, `mask`, `logprobs` of the whole dialogue so far, or None where nobody knows them."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Policy(Protocol):
+    """A model, a server, or the scripted expert."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sampling(self) -> Json:
+        """What shapes its answers, for the record and for the resume key."""
+        ...
+
+    def open(self, task: Task, sample: int) -> Conversation: ...
+
+    async def aclose(self) -> None: ...
+
+
+def load(name: str, sampling: Sampling, **options: Any) -> Policy:
+    """The policy a user names: `scripted`, a local model, or a server's model.
+
+    A folder, a hub id (`org/name`), `smollm2` and `tiny` are local; `MODEL@URL` and every other name
+    go to an OpenAI-compatible server.
+    """
+    if name == "scripted":
+        from tmcli.policies.scripted import Scripted
+
+        return Scripted(**options)
+    if is_local(name):
+        from tmcli.policies.local import Local
+
+        return Local.load(name, sampling)
+    from tmcli.policies.openai import OpenAI
+
+    return OpenAI(name, sampling)
+
+
+def is_local(name: str) -> bool:
+    """Does this name mean local weights?"""
+    from pathlib import Path
+
+    if name in ("smollm2", "tiny"):
+        return True
+    if "@" in name:
+        return False
+    return "/" in name or Path(name).is_dir()

@@ -1,0 +1,134 @@
+"""Many episodes at once: concurrent inside, plain ordered iterators outside.
+
+    with Runner(policy, limits, concurrency=8) as runner:
+        for trajectory in runner.run(jobs(tasks, samples=4)):
+            ...
+
+Each episode is its own asyncio task; there is no barrier between turns. Output keeps the order of the
+input, with a bounded look-ahead, so memory does not grow with the number of episodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Container, Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from tmcli.environments.world import World
+from tmcli.episode import Limits, play
+from tmcli.errors import RunError
+from tmcli.policies import Policy
+from tmcli.records import Task, Trajectory, digest
+
+Job = tuple[Task, int]
+"""A task and which sample of it to play."""
+
+LOOKAHEAD = 4
+"""Started but not yet yielded episodes, in multiples of the concurrency."""
+
+BREAKER = 8
+"""So many invalid episodes at the very start, and no valid one, stop the run: the world is down."""
+
+
+class Runner:
+    """One event loop, one world of tools, one policy, for as many `run`s as wanted."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        limits: Limits,
+        *,
+        concurrency: int = 8,
+        timeout_s: float = 10.0,
+        memory_mb: int = 512,
+    ) -> None:
+        self.policy = policy
+        self.limits = limits
+        self.concurrency = concurrency
+        self.world = World(timeout_s=timeout_s, memory_mb=memory_mb)
+        self.asyncio = asyncio.Runner()
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that shapes an episode: the resume key."""
+        return digest([self.policy.name, self.policy.sampling, self.limits.to_json()])
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Trajectory]:
+        """Play the jobs; trajectories come in the order of the jobs, each as soon as it can.
+
+        Raises `RunError` when the first `BREAKER` episodes all break on infrastructure.
+        """
+        episodes = self._episodes(jobs)
+        n_invalid = 0
+        counting = True
+        try:
+            while True:
+                try:
+                    trajectory = self.asyncio.run(_next(episodes))
+                except StopAsyncIteration:
+                    return
+                if counting and trajectory.status == "invalid":
+                    n_invalid += 1
+                    if n_invalid >= BREAKER:
+                        raise RunError(
+                            f"the first {BREAKER} episodes all broke: {trajectory.failure}",
+                            "mend that and run again; nothing was learned about the policy",
+                        )
+                else:
+                    counting = False
+                yield trajectory
+        finally:
+            self.asyncio.run(episodes.aclose())
+
+    async def _episodes(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
+        started: deque[asyncio.Task[Trajectory]] = deque()
+        slots = asyncio.Semaphore(self.concurrency)
+        key = self.key
+
+        async def episode(task: Task, sample: int) -> Trajectory:
+            try:
+                return await play(task, sample, self.policy, self.world, self.limits, key)
+            finally:
+                slots.release()
+
+        try:
+            for task, sample in jobs:
+                await slots.acquire()
+                started.append(asyncio.create_task(episode(task, sample)))
+                while started and (started[0].done() or len(started) >= LOOKAHEAD * self.concurrency):
+                    yield await started.popleft()
+            while started:
+                yield await started.popleft()
+        finally:
+            for waiting in started:
+                waiting.cancel()
+            await asyncio.gather(*started, return_exceptions=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.asyncio.run(self._close())
+        finally:
+            self.asyncio.close()
+
+    async def _close(self) -> None:
+        await self.policy.aclose()
+        await self.world.close()
+
+
+async def _next(episodes: AsyncGenerator[Trajectory, None]) -> Trajectory:
+    return await anext(episodes)
+
+
+def jobs(tasks: Iterable[Task], samples: int = 1, done: Container[str] = ()) -> Iterator[Job]:
+    """Every task `samples` times, leaving out the trajectory ids in `done`."""
+    for task in tasks:
+        for sample in range(samples):
+            if f"{task.id}#{sample}" not in done:
+                yield task, sample

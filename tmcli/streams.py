@@ -1,0 +1,335 @@
+"""Bytes in and out: what `io.py` builds records on.
+
+In: a file or stdin, decompressed as its first bytes say. Out: the real stdout, or a file that appears
+whole or not at all. Every failure is a sentence. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import stat
+import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from tmcli.errors import InputError, OutputError
+
+PARQUET = b"PAR1"
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+# ---- in ------------------------------------------------------------------------------------------
+
+
+class Source:
+    """An opened file or stdin, as yet unread."""
+
+    def __init__(self, name: str, file: BinaryIO, status: os.stat_result | None) -> None:
+        self.name = name
+        """As errors call it."""
+        self.file = file
+        self.stat = status
+        """None where stdin is not a real file."""
+
+    def close(self) -> None:
+        """Read to the end, or given up."""
+        _sources.discard(self)
+        self.__del__()
+
+    def __del__(self) -> None:  # opened at once, but the reading may never begin
+        if self.name != "stdin":
+            self.file.close()
+
+
+_sources: weakref.WeakSet[Source] = weakref.WeakSet()
+
+
+def open_source(path: str) -> Source:
+    """Open a path or `-`, without waiting for its first bytes."""
+    if path == "-":
+        source = _stdin()
+    else:
+        try:
+            file = open(path, "rb")  # noqa: SIM115 - `Source.close` closes it
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        source = Source(path, file, os.fstat(file.fileno()))
+    _sources.add(source)
+    return source
+
+
+def _stdin() -> Source:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("no input: stdin is a terminal", "name a file or pipe records in")
+    try:
+        status = os.fstat(sys.stdin.fileno())
+    except OSError:  # replaced by an object without a descriptor, as test runners do
+        status = None
+    return Source("stdin", sys.stdin.buffer, status)
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    remedies: dict[type[OSError], str] = {
+        FileNotFoundError: "check the name, or give - for stdin",
+        IsADirectoryError: "name a file in it",
+        PermissionError: "check the permissions",
+    }
+    problem = f"cannot be read: {(error.strerror or str(error)).lower()}"
+    return InputError(problem, remedies.get(type(error), ""), source=path)
+
+
+def sniff(source: Source) -> tuple[bytes, IO[bytes]]:
+    """The first bytes, and a buffered stream that still begins with them."""
+    try:
+        head = source.file.read(4)
+    except OSError as error:  # a folder opens, but does not read
+        raise _unreadable(source.name, error) from error
+    return head, io.BufferedReader(_Rest(head, source.file), 1 << 16)
+
+
+def decompress(head: bytes, stream: IO[bytes]) -> IO[bytes]:
+    """The stream itself, or what is inside its gzip or zstd."""
+    if head.startswith(GZIP):
+        import gzip
+
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+    if head == ZSTD:
+        return io.BufferedReader(_Unzstd(stream), 1 << 16)
+    return stream
+
+
+class _Rest(io.RawIOBase):
+    """A stream whose head was already taken from it. Hands on what is there, without waiting for more."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self.head = head
+        self.take = getattr(stream, "read1", stream.read)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self.head = (self.head, b"") if self.head else (self.take(len(buffer)), b"")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Unzstd(io.RawIOBase):
+    """zstd, frame after frame. zstandard's own reader takes a torn end for the end."""
+
+    # one block of 128 KiB may hide in 4 bytes, so a small step bounds what a hostile file unfolds to
+    STEP = 2048
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        import zstandard
+
+        self.new = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj
+        self.frame: Any = self.new()
+        self.stream = stream
+        self.fed = self.ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            data = self.fed or self.stream.read(self.STEP)
+            if not data:
+                if self.frame is not None and not self.frame.eof:
+                    raise EOFError("the zstd stream is cut off")
+                return 0
+            if self.frame is None:
+                self.frame = self.new()
+            self.ready = self.frame.decompress(data)
+            self.fed = b""
+            if self.frame.eof:
+                self.fed, self.frame = self.frame.unused_data, None
+        size = min(len(self.ready), len(buffer))
+        buffer[:size], self.ready = self.ready[:size], self.ready[size:]
+        return size
+
+
+# ---- out -----------------------------------------------------------------------------------------
+
+FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+
+
+class Sink(io.RawIOBase):
+    """A descriptor to write to. A failure is an `OutputError`, once; after it, writes are dropped, so that
+    the buffers and compressors above can be closed in peace. A reader that left is no failure: exit 0."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.fd < 0:
+            return len(data)
+        while True:
+            try:
+                return os.write(self.fd, data)
+            except BlockingIOError:  # some parents hand over a pipe that does not wait
+                select.select([], [self.fd], [])
+            except BrokenPipeError:
+                self.drop()
+                raise SystemExit(0) from None
+            except OSError as error:
+                self.drop()
+                raise unwritable(self.name, error) from error
+
+    def write_all(self, data: bytes) -> None:
+        """Unbuffered, but whole."""
+        while data:
+            data = data[self.write(data) :]
+
+    @contextmanager
+    def buffered(self) -> Iterator[IO[bytes]]:
+        """In blocks; nothing more is written once something went wrong."""
+        out = io.BufferedWriter(self, 1 << 16)
+        try:
+            yield out
+            out.flush()
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            out.detach()
+
+    def sync(self) -> None:
+        """Have the bytes on the disk, where there is one."""
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):  # a device, not a disk
+                self.drop()
+                raise unwritable(self.name, error) from error
+
+    def drop(self) -> None:
+        """Write nothing from here on."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+
+    def close(self) -> None:
+        super().close()
+        self.drop()
+
+
+def unwritable(name: str, error: OSError) -> OutputError:
+    """The sentence for a failed write."""
+    remedies = {
+        errno.ENOSPC: "free some space, or write to another disk",
+        errno.EDQUOT: "free some space, or write to another disk",
+        errno.EACCES: "check the permissions, or write elsewhere",
+        errno.EPERM: "check the permissions, or write elsewhere",
+        errno.EROFS: "write elsewhere",
+        errno.ENOENT: "make the folder first",
+        errno.EISDIR: "name a file in it",
+    }
+    problem = f"cannot write {name}: {(error.strerror or str(error)).lower()}"
+    return OutputError(problem, remedies.get(error.errno or 0, ""))
+
+
+def check_new(path: str, *, force: bool, resumable: bool = False) -> None:
+    """Refuse to write over an input, a folder or, without `force`, anything that is there."""
+    try:
+        there = Path(path).stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if stat.S_ISDIR(there.st_mode):
+        raise OutputError(f"{path} is a folder", "name a file in it")
+    if not stat.S_ISREG(there.st_mode):
+        return
+    if any(source.stat and os.path.samestat(source.stat, there) for source in _sources):
+        raise OutputError(f"{path} is also the input", "write to another name")
+    if not force:
+        resume = "--resume to continue it, " if resumable else ""
+        raise OutputError(f"{path} exists", f"use {resume}--force to replace it, or another name")
+
+
+@contextmanager
+def new_file(path: str, *, force: bool) -> Iterator[Sink]:
+    """A file that appears whole at the end, or not at all. Devices and pipes are written directly."""
+    check_new(path, force=force)
+    if is_device(path):
+        with open_sink(path, os.O_WRONLY) as sink:
+            yield sink
+        return
+    final = Path(path).resolve()  # a link stays one
+    part = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        with open_sink(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, at=str(part)) as sink:
+            yield sink
+            sink.sync()
+        check_new(path, force=force)
+        part.replace(final)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def is_device(path: str) -> bool:
+    """Is it there, but not as a file on a disk? Devices and pipes can be neither replaced nor continued."""
+    return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
+
+
+def open_sink(path: str, flags: int, *, at: str | None = None) -> Sink:
+    """Open `at` (else `path`) for writing; errors speak of `path`."""
+    try:
+        return Sink(os.open(at or path, flags | os.O_CLOEXEC, 0o666), path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+# ---- stdout --------------------------------------------------------------------------------------
+
+_stdout: io.BufferedWriter | None = None
+
+
+@contextmanager
+def owned_stdout() -> Iterator[None]:
+    """Keep the real stdout for records and help: fd 1 becomes stderr for libraries, children and prints.
+
+    Python's `sys.stdout` leads to the real one, for help and version, until `app.py` starts a command.
+    """
+    global _stdout  # noqa: PLW0603 - a process has one stdout
+    for fd in range(3):  # a closed one would be given to the next file opened, and prints with it
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before, real = sys.stdout, os.dup(1)
+    if before is not None:
+        before.flush()
+    os.dup2(2, 1)
+    _stdout = io.BufferedWriter(Sink(real, "stdout"), 1 << 16)
+    sys.stdout = io.TextIOWrapper(_stdout, "utf-8", "backslashreplace")
+    text = sys.stdout
+    try:
+        yield
+        text.flush()
+    except BaseException:
+        with suppress(SystemExit, OutputError):  # what went wrong first is what counts
+            text.flush()
+        raise
+    finally:
+        sys.stdout, _stdout = before, None
+
+
+def stdout() -> IO[bytes]:
+    """The real stdout, buffered. Flush it, never close it."""
+    return _stdout or cast(IO[bytes], sys.stdout.buffer)
