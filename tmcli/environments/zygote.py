@@ -50,6 +50,8 @@ OPEN, KILL, DIED, FAILED = b"o", b"k", b"d", b"f"
 LENGTH = struct.Struct("!I")
 MAX_REPLY_BYTES = 65_536
 MAX_ERROR_CHARS = 2_000
+FOLDER_PREFIX = "tm-sandbox-"
+"""How the working folder's name begins: `sandbox.py` makes it, and this process removes it at its end."""
 
 DENIED = frozenset({
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn",
@@ -67,9 +69,12 @@ def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
     finally:
         for pid in children.values():
             _kill(pid)
-        import shutil  # now only: it is slow to load
+        # Only a folder that `sandbox.py` made for this process: started anywhere else, nothing is removed.
+        folder = os.getcwd()
+        if os.path.basename(folder).startswith(FOLDER_PREFIX) and os.path.dirname(folder) != "/":
+            import shutil  # now only: it is slow to load
 
-        shutil.rmtree(os.getcwd(), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
 
