@@ -16,6 +16,7 @@ is **not a security boundary**.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
@@ -68,10 +69,11 @@ class _Zygote:
         self.folder = tempfile.mkdtemp(prefix="tm-sandbox-")
         self.control, theirs = socket.socketpair()
         flags = ("-s", "-P", "-S", "-B")  # not -I, which would ignore the hash seed below
+        options = (theirs.fileno(), timeout_s, memory_mb)
         site = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
         try:
             self.process = subprocess.Popen(
-                [sys.executable, *flags, ZYGOTE, *map(str, (theirs.fileno(), timeout_s, memory_mb)), *site],
+                [sys.executable, *flags, ZYGOTE, *map(str, options), *site],
                 env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},  # nothing of ours, and sets in the same order
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -145,6 +147,8 @@ class _Zygote:
     async def stop(self) -> None:
         """It ends by itself when the control socket closes, and takes its children with it."""
         self._died()
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)  # an end even where a fork of ours holds a copy
         self.control.close()
         for _ in range(200):
             if self.process.poll() is not None:
@@ -328,8 +332,10 @@ class _Child:
         end = self.zygote.ends.get(self.number)
         if end is None:
             return _ZygoteDied()
-        await asyncio.wait([end], timeout=GRACE_S + 1)
-        told = end.result() if end.done() else None
+        await asyncio.wait([end], timeout=GRACE_S)
+        if not end.done():
+            return _ToolFault("the tool closed the channel of its replies")
+        told = end.result()
         if told is None:
             return _ZygoteDied()
         what, code = told

@@ -61,20 +61,20 @@ DENIED = frozenset({
 
 def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
     """Fork children until the control socket closes, then end them and leave nothing behind."""
+    control = socket.socket(fileno=control_fd)  # first: it raises where `sandbox.py` did not start us
+    folder = os.getcwd()
     children: dict[int, int] = {}
     try:
-        _fork_on_request(socket.socket(fileno=control_fd), children, timeout_s, memory_mb)
+        _fork_on_request(control, children, timeout_s, memory_mb)
     except OSError:
         pass  # the other side is gone: a reset or a broken pipe says so as well as an end
     finally:
         for pid in children.values():
             _kill(pid)
-        # Only a folder that `sandbox.py` made for this process: started anywhere else, nothing is removed.
-        folder = os.getcwd()
-        if os.path.basename(folder).startswith(FOLDER_PREFIX) and os.path.dirname(folder) != "/":
-            import shutil  # now only: it is slow to load
-
-            shutil.rmtree(folder, ignore_errors=True)
+        # Only a folder that `sandbox.py` made for this process, and only an empty one: never what is in it.
+        if os.path.basename(folder).startswith(FOLDER_PREFIX):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
         os._exit(0)
 
 
@@ -197,9 +197,10 @@ def _serve(channel: socket.socket, timeout_s: float, memory_mb: int) -> None:
         # SIGALRM is left at its default, death: no tool code can catch it, no loop in C holds it back.
         signal.setitimer(signal.ITIMER_REAL, seconds)
         if seconds:
-            used = math.ceil(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+            due = math.ceil(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + seconds) + 1
             _, most = resource.getrlimit(resource.RLIMIT_CPU)
-            resource.setrlimit(resource.RLIMIT_CPU, (used + math.ceil(seconds) + 1, most))
+            due = due if most == resource.RLIM_INFINITY else min(due, most)
+            resource.setrlimit(resource.RLIMIT_CPU, (due, most))
 
     opening = _receive(channel)
     if opening is None:
