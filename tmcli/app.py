@@ -31,7 +31,7 @@ COMMANDS = {
     "tasks": "Make tasks: from the built-in toolboxes, or from a data set.",
     "synth": "Let a teacher play tasks and write its trajectories.",
     "filter": "Keep the trajectories that are worth imitating.",
-    "sft": "Train a model to imitate trajectories.",
+    "sft": "Train a model to imitate trajectories, on TRL's SFTTrainer.",
     "rl": "Train a policy by trial and error on tasks (GRPO).",
     "rollout": "Let a policy play tasks and write its trajectories.",
     "eval": "Judge trajectories and sum up how good the policy is.",

@@ -27,12 +27,15 @@ SHARE = 0.7
 OLD = {
     "artist": ("painter", "creator", "maker"),
     "author": ("writer", "creator"),
+    "chart": ("file", "record", "chart_no"),
     "city": ("town", "place", "location"),
     "country": ("nation", "region"),
     "date": ("day", "when"),
     "day": ("date", "when"),
     "dish": ("meal", "food", "plate"),
+    "drug": ("medicine", "remedy", "drug_name"),
     "guide": ("leader", "host", "guide_name"),
+    "hall": ("room", "wing", "hall_no"),
     "jar": ("pot", "container", "jar_id"),
     "location": ("place", "city", "where"),
     "name": ("full_name", "person", "who"),
@@ -76,7 +79,7 @@ def apply(task: Task, kinds: Sequence[str], seed: int) -> Task:
             continue
         past = task.env.get("drift", [])
         if any(entry["kind"] == kind for entry in past):
-            raise UsageError(f"task {task.id} has {kind} drift already", "leave out --drift, or take the first task")
+            raise UsageError(f"task {task.id} has {kind} drift already", "leave that drift out")
         drifted = KINDS[kind](task, random.Random(f"{seed}:{kind}:{task.id}"))
         if drifted is None:
             continue

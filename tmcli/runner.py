@@ -49,6 +49,7 @@ class Runner:
         self.concurrency = concurrency
         self.world = World(timeout_s=timeout_s, memory_mb=memory_mb)
         self.asyncio = asyncio.Runner()
+        self._open: set[AsyncGenerator[Trajectory, None]] = set()
 
     @property
     def key(self) -> str:
@@ -58,28 +59,37 @@ class Runner:
     def run(self, jobs: Iterable[Job]) -> Iterator[Trajectory]:
         """Play the jobs; trajectories come in the order of the jobs, each as soon as it can.
 
-        Raises `RunError` when the first `BREAKER` episodes all break on infrastructure.
+        Raises `RunError` when the first `BREAKER` episodes all break on infrastructure; none of them is
+        yielded then, so no output fills with them.
         """
         episodes = self._episodes(jobs)
-        n_invalid = 0
-        counting = True
+        self._open.add(episodes)
+        held: list[Trajectory] | None = []
         try:
             while True:
                 try:
                     trajectory = self.asyncio.run(_next(episodes))
                 except StopAsyncIteration:
+                    yield from held or []
                     return
-                if counting and trajectory.status == "invalid":
-                    n_invalid += 1
-                    if n_invalid >= BREAKER:
+                if held is not None and trajectory.status == "invalid":
+                    held.append(trajectory)
+                    if len(held) == BREAKER:
                         raise RunError(
                             f"the first {BREAKER} episodes all broke: {trajectory.failure}",
                             "mend that and run again; nothing was learned about the policy",
                         )
-                else:
-                    counting = False
+                    continue
+                yield from held or []
+                held = None
                 yield trajectory
         finally:
+            self._end(episodes)
+
+    def _end(self, episodes: AsyncGenerator[Trajectory, None]) -> None:
+        """Cancel what is still played. An iterator that was left early may be closed after the runner."""
+        if episodes in self._open:
+            self._open.remove(episodes)
             self.asyncio.run(episodes.aclose())
 
     async def _episodes(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
@@ -113,6 +123,8 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            for episodes in list(self._open):
+                self._end(episodes)
             self.asyncio.run(self._close())
         finally:
             self.asyncio.close()

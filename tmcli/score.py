@@ -163,12 +163,13 @@ def played(trajectory: Trajectory) -> Iterator[tuple[Json, Json, list[Json]]]:
         yield turn, messages[start], replies
 
 
-def labels(calls: list[Made]) -> list[Label]:
+def labels(calls: list[Made], prediction: str | None) -> list[Label]:
     """What each call was good for, by cheap rules.
 
     `direct`: a call of the execution phase. A trial is useful when it repeats no call, brings a reply
-    not seen before, and its tool is used later or ruled out: called in execution, or left alone for
-    good after an error or an empty reply. Every other trial is wasted.
+    not seen before, and is used later (its tool is called in execution, or something it found is passed
+    to a later call or is the answer) or rules the tool out (an error or an empty reply, and the tool is
+    left alone for good). Every other trial is wasted.
     """
     out: list[Label] = []
     keys: set[bytes] = set()
@@ -177,13 +178,35 @@ def labels(calls: list[Made]) -> list[Label]:
         if call.phase == "execution":
             out.append("direct")
         else:
-            later = [after.phase for after in calls[i + 1 :] if after.readable and after.name == call.name]
-            ruled_out = not later and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
+            later = calls[i + 1 :]
+            again = [after.phase for after in later if after.readable and after.name == call.name]
+            ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
+            used = "execution" in again or (call.ok and _found(call, later, prediction))
             new = call.readable and call.key not in keys and call.reply not in replies
-            out.append("useful_trial" if new and ("execution" in later or ruled_out) else "wasted_trial")
+            out.append("useful_trial" if new and (used or ruled_out) else "wasted_trial")
         keys.add(call.key)
         replies.add(call.reply)
     return out
+
+
+def _found(call: Made, later: list[Made], prediction: str | None) -> bool:
+    """Does a later call or the answer hold a value that this reply brought (and the call itself did not)?"""
+    own = set(_values(call.arguments))
+    wanted = {value for after in later for value in _values(after.arguments)} | {(prediction or "").strip()}
+    return any(
+        re.search(rf"(?<!\w){re.escape(value)}(?!\w)", call.reply or "", re.IGNORECASE)
+        for value in wanted - own
+        if any(map(str.isalnum, value))
+    )
+
+
+def _values(arguments: Any) -> Iterator[str]:
+    """The texts and numbers in an argument object, however deep."""
+    if isinstance(arguments, (dict, list)):
+        for value in arguments.values() if isinstance(arguments, dict) else arguments:
+            yield from _values(value)
+    elif isinstance(arguments, (str, int, float)) and not isinstance(arguments, bool):
+        yield str(arguments).strip()
 
 
 def repeated(calls: list[Made]) -> int:
@@ -230,7 +253,7 @@ def judge(trajectory: Trajectory, weights: Mapping[str, float] | None = None) ->
         return replace(trajectory, scores={}, reward=None)
     task = task_in(trajectory)
     calls = made(trajectory)
-    marks = labels(calls)
+    marks = labels(calls, trajectory.prediction)
     trials = len(marks) - marks.count("direct")
     useful = min(marks.count("useful_trial"), max(1, len(trajectory.tools)))
     right = correct(trajectory.prediction, task.answer, task.check)
@@ -279,7 +302,7 @@ def parse_weights(text: str) -> dict[str, float]:
 def score_of(trajectory: Trajectory) -> Score:
     """The score record of a judged trajectory: its parts, and the counts that `eval` averages."""
     calls = made(trajectory)
-    marks = labels(calls)
+    marks = labels(calls, trajectory.prediction)
     scores: Json = {}
     if trajectory.status == "ok":
         answer = trajectory.scores.get("answer")

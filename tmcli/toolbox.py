@@ -98,11 +98,12 @@ class Toolbox:
 
     @cached_property
     def _functions(self) -> Json:
-        return _run(self.folder / "tools.py")
+        tools = [tool["function"]["name"] for tool in self.tools]
+        return _run(self.folder / "tools.py", "make_world", *tools)
 
     @cached_property
     def _templates(self) -> list[Json]:
-        templates: list[Json] = _run(self.folder / "tasks.py")["TEMPLATES"]
+        templates: list[Json] = _run(self.folder / "tasks.py", "TEMPLATES")["TEMPLATES"]
         return templates
 
 
@@ -190,11 +191,14 @@ def _text(path: Path) -> str:
         raise InputError(f"cannot be read: {error.strerror}", "install tm again", source=str(path)) from error
 
 
-def _run(path: Path) -> Json:
-    """The names a file of a toolbox defines."""
+def _run(path: Path, *due: str) -> Json:
+    """The names a file of a toolbox defines, among them those that are due."""
     module: Json = {"__name__": f"{path.parent.name}_{path.stem}"}
     try:
         exec(compile(_text(path), str(path), "exec", dont_inherit=True), module)  # noqa: S102  shipped with tm
     except SyntaxError as error:
         raise InputError(error.msg, "correct the toolbox", source=str(path), line=error.lineno) from error
+    for name in due:
+        if name not in module:
+            raise InputError(f"{name} is not defined", "correct the toolbox", source=str(path))
     return module

@@ -16,7 +16,7 @@ from tmcli.errors import InputError, RunError, UsageError, did_you_mean
 from tmcli.records import Run, Trajectory, encode
 from tmcli.report.summary import Summary, failing
 from tmcli.report.table import table
-from tmcli.score import DEFAULT_WEIGHTS, parse_weights
+from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
 from tmcli.steps.eval import evaluate, threshold
 
 Files = Annotated[
@@ -40,10 +40,10 @@ Ks = Annotated[
         "--k", metavar="K,...", help="The K of pass@K, where tasks have several samples. Else 1,2,4..."
     ),
 ]
-Weights = Annotated[
+Reward = Annotated[
     str,
     typer.Option(
-        "--weights", metavar="PART=W,...", help="The parts of the reward, e.g. answer=1,format=0.1."
+        "--reward", metavar="PART=W,...", help=f"Weights of the reward's parts: {', '.join(PARTS)}."
     ),
 ]
 FailUnder = Annotated[
@@ -61,7 +61,7 @@ def run(
     scores: Scores = False,
     by: By = "split,drift",
     k: Ks = "",
-    weights: Weights = "",
+    reward: Reward = "",
     fail_under: FailUnder = "",
     rejects: Rejects = None,
     skip_invalid: SkipInvalid = False,
@@ -82,7 +82,7 @@ def run(
     started = monotonic()
     tags = words(by)
     limit = threshold(fail_under) if fail_under else None
-    parts = parse_weights(weights) if weights else dict(DEFAULT_WEIGHTS)
+    parts = parse_weights(reward) if reward else dict(DEFAULT_WEIGHTS)
     sources = files or ["-"]
     labels = _labels(sources) if len(sources) > 1 else [""]
     summary = Summary(tags, _whole(k) if k else None)
@@ -110,7 +110,7 @@ def run(
                 out.write(
                     Run(
                         step="eval",
-                        options={"files": sources, "by": tags, "k": summary.ks, "weights": parts},
+                        options={"files": sources, "by": tags, "k": summary.ks, "reward": parts},
                         versions={"tm": version("tmcli"), "python": platform.python_version()},
                         counts=summary.counts(),
                         seconds=round(monotonic() - started, 3),

@@ -16,13 +16,13 @@ from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Json, Task, new_task
 
 app = typer.Typer(
-    name="tools", help="List the tools of a toolbox, or call one by hand.", add_completion=False, no_args_is_help=True
+    help="List the tools of a toolbox, or call one by hand.", add_completion=False, no_args_is_help=True
 )
 
 Toolboxes = Annotated[list[str] | None, typer.Argument(metavar="[TOOLBOX]...", help="Only these toolboxes.")]
 Tool = Annotated[str, typer.Argument(metavar="TOOLBOX.TOOL", help="As `tm tools list` writes it.")]
 Values = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="The call's arguments.")]
-WorldSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the world: a task's `env.seed`.")]
+WorldSeed = Annotated[int, typer.Option("--seed", metavar="N", help="The world: a task's `env.seed`.")]
 
 
 @app.command("list")
@@ -74,7 +74,7 @@ async def _call(task: Task, name: str, arguments: Json, timeout_s: float) -> Obs
 
 
 def _argument(text: str, properties: Json) -> tuple[str, Any]:
-    """`title=Emma` as the parameter's type has it; what is no JSON of that kind stays text, for the tool to refuse."""
+    """`title=Emma`, read as the parameter's type has it; what cannot be stays text, for it to refuse."""
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"{text!r} is no argument", "write NAME=VALUE, in quotes where it holds spaces")

@@ -23,7 +23,7 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
     task = task_in(trajectory)
     judged = judge(trajectory)
     calls = made(trajectory)
-    marks = labels(calls)
+    marks = labels(calls, trajectory.prediction)
     tags = ", ".join(
         f"{key} {_plain(value)}" for key, value in task.tags.items() if value not in ([], None, "")
     )
