@@ -82,6 +82,13 @@ def test_progress_in_a_pipe_is_one_line(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().err == "tm test: episodes: 3 of 3 in 0 s (ok 2, invalid 1)\n"
 
 
+def test_a_trainer_tells_its_step_and_what_it_measures(capfd: pytest.CaptureFixture[str]) -> None:
+    with console.progress(None, "sft") as progress:
+        progress.step(2, 4, {"loss": 1.2345})
+        progress.step(4, 4, {"loss": 0.5})
+    assert capfd.readouterr().err == "tm test: sft: 4 of 4 in 0 s (loss 0.5)\n"
+
+
 def test_long_work_shows_life_in_a_pipe(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

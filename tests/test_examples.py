@@ -42,6 +42,7 @@ def files(folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it trains twice: a busy machine takes far longer
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
 def test_example_runs_and_a_rerun_continues(script: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -111,6 +111,7 @@ class Progress:
         self.label = label
         self.done = 0
         self.counts: dict[str, int] = {}
+        self.measured: dict[str, float] = {}
         self.started_at = self.said_at = monotonic()
         self.bar: Bar | None = None
         self.row: TaskID | None = None
@@ -126,8 +127,14 @@ class Progress:
             self.said_at = monotonic()
             note(self.line())
 
-    def step(self, step, total, logs):
-        self.total=total; self.advance(step-self.done)
+    def step(self, step: int, total: int, logs: Mapping[str, float]) -> None:
+        """A trainer stands at `step` of `total`; what it measured is shown beside it."""
+        self.total = total
+        self.measured = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
+        if self.bar is not None and self.row is not None:
+            self.bar.update(self.row, total=total)
+        self.advance(step - self.done)
+
     def line(self) -> str:
         """`episodes: 40 of 200 in 61 s (ok 38, invalid 2)`"""
         of = "" if self.total is None else f" of {self.total}"
@@ -136,7 +143,8 @@ class Progress:
         return f"{self.label}: {self.done}{of} in {seconds:.0f} s{f' ({counts})' if counts else ''}"
 
     def _counts(self) -> str:
-        return ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        measured = (f"{name} {value:.3g}" for name, value in self.measured.items())
+        return ", ".join([*(f"{name} {count}" for name, count in self.counts.items()), *measured])
 
 
 @contextmanager

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTTrainer
 
 from tmcli.checkpoint import Metrics
 from tmcli.model import best_dtype
@@ -47,3 +49,41 @@ class LoggedSteps(TrainerCallback):  # type: ignore[misc]  # transformers ships 
         line = {"step": state.global_step, **(logs or {})}
         self.metrics.write(line)
         self.on_step(state.global_step, state.max_steps, line)
+
+
+class LabelledLoss(SFTTrainer):  # type: ignore[misc]
+    """TRL's SFTTrainer with the same loss, computed only at columns where some row has a label.
+
+    The output layer over masked tokens is most of a small model's step on a CPU; TRL's fused head avoids
+    it too, but its entropy and chunk passes over 49k words cost more there than they save
+    (`tests/benchmarks/sft.py` shows both).
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Json,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Mean negative log-likelihood over the labelled tokens of the whole (accumulated) batch."""
+        labels = inputs["labels"][:, 1:]  # (B, T-1): position t predicts token t+1
+        columns = (labels != -100).any(0).nonzero().squeeze(1)  # (C,)
+        outputs = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=columns,
+        )
+        due = labels[:, columns].flatten()  # (B*C,)
+        logits = outputs.logits.flatten(0, 1).float()  # (B*C, vocabulary)
+        n_labelled = (due != -100).sum()
+        total = F.cross_entropy(logits, due, ignore_index=-100, reduction="sum")
+        loss = total / (n_labelled if num_items_in_batch is None else num_items_in_batch)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # DDP averages the gradients over the ranks
+        mode = "train" if self.model.training else "eval"
+        with torch.no_grad():
+            right = ((logits.argmax(-1) == due) & (due != -100)).sum() / n_labelled
+        self._metrics[mode]["mean_token_accuracy"].append(right.item())
+        return (loss, outputs) if return_outputs else loss

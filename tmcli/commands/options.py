@@ -142,9 +142,9 @@ def tasks_from(
     tasks = islice(io.read(spec, kind=Task, rejects=rejects), n)
     if not kinds:
         return tasks
-    from tmcli.drift import apply
+    from tmcli.drift import over
 
-    return (apply(task, kinds, seed) for task in tasks)
+    return over(tasks, kinds, seed)
 
 
 @contextmanager

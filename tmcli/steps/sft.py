@@ -2,8 +2,7 @@
 
 What carries loss is exactly what the model would have to sample: assistant text, calls and the turn-end
 token, and no tool reply. Ids and mask come from `chat.py`, or from the trajectory's own `tokens`
-where a policy with the same tokenizer really sampled them; the trainer gets them as labels. TRL's fused
-loss head computes logits at those positions only, which is most of the time on a small machine.
+where a policy with the same tokenizer really sampled them; the trainer gets them as labels.
 
 Hyper-parameters are ours (ToolMaster's are not public).
 """
@@ -132,9 +131,9 @@ def _trainer(
 ) -> Any:
     from datasets import Dataset
     from transformers import PrinterCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
-    from tmcli.trainer import LoggedSteps, lora, precision
+    from tmcli.trainer import LabelledLoss, LoggedSteps, lora, precision
 
     dataset = Dataset.from_dict(
         {
@@ -159,7 +158,7 @@ def _trainer(
         seed=options.seed,
         **precision(),
     )
-    trainer: Any = SFTTrainer(
+    trainer: Any = LabelledLoss(
         model=model,
         args=config,
         train_dataset=dataset,
