@@ -15,7 +15,8 @@ from tmcli.errors import UsageError
 from tmcli.protocol import parse
 from tmcli.records import Json
 
-CALL: Json = {"id": "call_0", "type": "function", "function": {"name": "look", "arguments": {"key": "é\n\"}"}}}
+ARGUMENTS: Json = {"key": "é\n\"}"}
+CALL: Json = {"id": "call_0", "type": "function", "function": {"name": "look", "arguments": ARGUMENTS}}
 DIALOGUE: list[Json] = [
     {"role": "system", "content": "Use tools."},
     {"role": "user", "content": "What is 42?"},
@@ -78,7 +79,7 @@ def test_signatures_are_compact(chat: Chat) -> None:
 
 def test_what_is_sampled_is_read_back(chat: Chat) -> None:
     turn = parse(chat.text(chat.sampled_ids(DIALOGUE[2])))
-    assert [call.arguments for call in turn.calls] == [CALL["function"]["arguments"]] * 2
+    assert [call.arguments for call in turn.calls] == [ARGUMENTS] * 2
     assert turn.state == "ok"
 
 

@@ -65,9 +65,8 @@ class Chat:
             raise UsageError("the model has no chat template of its own", "use --template tm")
         elif own != _tm_template(tokenizer):
             tokenizer.chat_template = _training_variant(tokenizer)
-        self._specials = re.compile(
-            "|".join(re.escape(t.content) for t in tokenizer.added_tokens_decoder.values() if t.content) or r"(?!)"
-        )
+        words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content]
+        self._specials = re.compile("|".join(map(re.escape, words)) or r"(?!)")
         self.turn_end = self._turn_end_text()
         self.turn_end_id: int = tokenizer.convert_tokens_to_ids(self.turn_end)
         self.vocabulary = digest(tokenizer.get_vocab())

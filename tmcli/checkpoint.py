@@ -58,6 +58,15 @@ def finished(path: Path, key: str) -> Run | None:
     return run
 
 
+def weights_key(path: Path) -> str:
+    """What tells this checkpoint from another one of the same name: the key of the run that wrote it."""
+    try:
+        run = decode((path / "run.json").read_bytes().strip())
+    except (OSError, InputError):
+        return ""
+    return str(run.options.get("key", "")) if isinstance(run, Run) else ""
+
+
 @contextmanager
 def building(path: Path, *, force: bool) -> Iterator[Path]:
     """An empty folder to build in, which becomes `path` when the block ends well.
@@ -66,7 +75,7 @@ def building(path: Path, *, force: bool) -> Iterator[Path]:
     """
     if path.exists() and not force:
         raise OutputError(
-            f"{path} exists already", "use --resume to keep a finished one, --force to replace it, or another name"
+            f"{path} exists already", "use --resume to keep it when finished, --force, or another name"
         )
     part = path.with_name(f"{path.name}.part")
     try:
@@ -81,7 +90,7 @@ def building(path: Path, *, force: bool) -> Iterator[Path]:
             shutil.rmtree(path)
         part.rename(path)
     except OSError as error:
-        raise OutputError(f"{path} could not be written: {error}", "free some space or choose another folder") from error
+        raise OutputError(f"{path} could not be written: {error}", "free some space") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -91,7 +100,7 @@ def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool) -> None:
     if not adapter_only and hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     elif adapter_only and not hasattr(model, "merge_and_unload"):
-        raise UsageError("all weights were trained, so there is no adapter", "leave --adapter-only or --full out")
+        raise UsageError("all weights were trained: there is no adapter", "leave one option out")
     model.save_pretrained(part, safe_serialization=True)
     tokenizer.save_pretrained(part)
 

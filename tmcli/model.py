@@ -13,6 +13,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,14 @@ def best_dtype() -> torch.dtype:
     """bf16 where the machine multiplies it in hardware (several times faster on CPUs), else fp32."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    native = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32  # also where AMX is
 
 
 def quiet() -> None:
     """Libraries keep their advice and bars to themselves; errors still come through."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\b")
     for library in ("trl", "peft", "accelerate", "datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
@@ -108,7 +109,7 @@ def _sentence(name: str) -> Iterator[None]:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"no model {name!r} could be loaded: {first}",
-            "name a checkpoint folder, a hub id that can be reached, smollm2 or tiny; MODEL@URL means a server",
+            "name a checkpoint folder, a hub id in reach, smollm2 or tiny; MODEL@URL means a server",
         ) from error
 
 

@@ -385,7 +385,8 @@ def _message(name: str, value: Any) -> Json:
         raise _wrong(f"{name}.content", content, "a string (text only)")
     for i, call in enumerate(message.get("tool_calls") or []):
         at = f"{name}.tool_calls[{i}]"
-        _string(f"{at}.function.name", _object(f"{at}.function", _object(at, call).get("function")).get("name"))
+        function = _object(f"{at}.function", _object(at, call).get("function"))
+        _string(f"{at}.function.name", function.get("name"))
     return message
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from datasets import disable_progress_bars
 from peft import LoraConfig
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
@@ -19,9 +20,28 @@ OnStep = Callable[[int, int, Json], None]
 """`(step, total, logs)` at every logged step."""
 
 
-def precision() -> Json:
-    """Training arguments for this machine: bf16 autocast where it is fast, and the CPU if need be."""
-    return {"bf16": best_dtype() == torch.bfloat16, "use_cpu": not torch.cuda.is_available()}
+def quiet_arguments(part: Path) -> Json:
+    """Training arguments that both trainers share: this machine's precision, and nothing printed, sent
+    or saved but what we write ourselves."""
+    disable_progress_bars()
+    return {
+        "output_dir": str(part),
+        "bf16": best_dtype() == torch.bfloat16,
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def accumulation(batch_size: int) -> int:
+    """Over how many passes a batch is spread: on a CPU small passes win (less padding, and tensors that
+    the allocator reuses instead of asking the kernel for fresh pages); a GPU takes the batch whole."""
+    if torch.cuda.is_available():
+        return 1
+    return next(batch_size // n for n in (2, 1) if batch_size % n == 0)
 
 
 def lora(rank: int) -> LoraConfig:
@@ -78,7 +98,7 @@ class LabelledLoss(SFTTrainer):  # type: ignore[misc]
         due = labels[:, columns].flatten()  # (B*C,)
         logits = outputs.logits.flatten(0, 1).float()  # (B*C, vocabulary)
         n_labelled = (due != -100).sum()
-        total = F.cross_entropy(logits, due, ignore_index=-100, reduction="sum")
+        total = torch.nn.functional.cross_entropy(logits, due, ignore_index=-100, reduction="sum")
         loss = total / (n_labelled if num_items_in_batch is None else num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # DDP averages the gradients over the ranks

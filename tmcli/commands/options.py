@@ -112,6 +112,21 @@ Temperature = Annotated[float, typer.Option("--temperature", min=0.0, metavar="T
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Nucleus sampling.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="S", help="Seconds per tool call.")]
 
+# ---- training --------------------------------------------------------------------------------------
+
+CheckpointFolder = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="DIR", help="Checkpoint folder to write.")
+]
+Template = Annotated[
+    Literal["auto", "tm", "own"],
+    typer.Option("--template", help="Chat template; auto: the model's own where it knows tools, else tm's."),
+]
+Full = Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")]
+Rank = Annotated[int, typer.Option("--rank", min=1, metavar="N", help="Rank of the LoRA adapter.")]
+AdapterOnly = Annotated[
+    bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
+]
+
 
 def words(text: str) -> list[str]:
     """The words of a comma-separated option.

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tmcli import console, io
 from tmcli.commands.options import (
+    AdapterOnly,
+    CheckpointFolder,
     Concurrency,
     Drift,
     Force,
+    Full,
     MaxNewTokens,
     MaxTokens,
     MaxTurns,
     PolicyName,
+    Rank,
     Resume,
     Seed,
     Style,
     TaskCount,
     Tasks,
+    Template,
     tasks_from,
 )
 from tmcli.score import parse_weights
 from tmcli.steps.rl import RlOptions, rl
 
 D = RlOptions()
+WEIGHTS = ",".join(f"{part}={weight:g}" for part, weight in D.reward.items())
 
 
 def run(
     policy: PolicyName = D.policy,
     tasks: Tasks = "train",
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Checkpoint folder [default: POLICY-rl].")
-    ] = None,
+    output: CheckpointFolder = None,
     n: TaskCount = None,
     drift: Drift = "",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps.")] = D.steps,
@@ -49,34 +53,33 @@ def run(
     ] = D.batch_size,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Constant.")] = D.learning_rate,
     reward: Annotated[
-        str, typer.Option("--reward", metavar="PART=W,...", help="Weights of the reward's parts, see tm eval.")
-    ] = ",".join(f"{part}={weight:g}" for part, weight in D.reward.items()),
-    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of the episodes played.")] = 1.0,
+        str, typer.Option("--reward", metavar="PART=W,...", help="Weights of the reward's parts.")
+    ] = WEIGHTS,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.01, metavar="T", help="Of the episodes played.")
+    ] = D.temperature,
     beta: Annotated[float, typer.Option("--beta", min=0.0, help="Weight of the KL term.")] = D.beta,
-    full: Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")] = False,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the LoRA adapter.")] = D.rank,
-    template: Annotated[
-        Literal["auto", "tm", "own"],
-        typer.Option("--template", help="Chat template; auto: the model's own where it knows tools, else tm's."),
-    ] = "auto",
+    full: Full = False,
+    rank: Rank = D.rank,
+    template: Template = "auto",
     style: Style = "trial",
     max_turns: MaxTurns = D.max_turns,
     max_tokens: MaxTokens = D.max_tokens,
     max_new_tokens: MaxNewTokens = D.max_new_tokens,
     concurrency: Concurrency = 64,
-    adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
-    ] = False,
+    adapter_only: AdapterOnly = False,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Train a policy by trial and error on tasks (GRPO).
 
-        tm rl --policy ckpt/sft --tasks train --drift none,stale -o ckpt/rl
+    \b
+      tm rl --policy ckpt/sft --tasks train --drift none,stale -o ckpt/rl
 
     The reward is a weighted sum of named parts, outcome first; an episode that could not be judged has no
-    reward and leaves its group. Writes the checkpoint folder, and one run record to stdout.
+    reward and leaves its group. Writes the checkpoint folder (default: POLICY-rl), and one run record to
+    stdout.
     """
     options = RlOptions(
         policy=policy,

@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tmcli import console, io, streams
-from tmcli.commands.options import Force, Input, Rejects, Resume, Seed, SkipInvalid, open_rejects
+from tmcli.commands.options import (
+    AdapterOnly,
+    CheckpointFolder,
+    Force,
+    Full,
+    Input,
+    Rank,
+    Rejects,
+    Resume,
+    Seed,
+    SkipInvalid,
+    Template,
+    open_rejects,
+)
 from tmcli.errors import InputError, UsageError
 from tmcli.records import Trajectory
 from tmcli.steps.sft import SftOptions, sft
@@ -21,43 +34,41 @@ D = SftOptions()
 def run(
     file: Input = "-",
     model: Annotated[
-        str, typer.Option("-m", "--model", help="What to train: a checkpoint folder, a hub id, smollm2 or tiny.")
+        str, typer.Option("-m", "--model", help="What to train: a checkpoint, a hub id, smollm2 or tiny.")
     ] = D.model,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Checkpoint folder to write.")
-    ] = None,
+    output: CheckpointFolder = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Train nothing: show the first record's mask, trained tokens marked.")
+        bool, typer.Option("--check", help="Train nothing: show the first record, trained tokens marked.")
     ] = False,
-    template: Annotated[
-        Literal["auto", "tm", "own"],
-        typer.Option("--template", help="Chat template; auto: the model's own where it knows tools, else tm's."),
-    ] = "auto",
-    full: Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")] = False,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the LoRA adapter.")] = D.rank,
+    template: Template = "auto",
+    full: Full = False,
+    rank: Rank = D.rank,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak; 1e-3 for LoRA, 1e-4 with --full.")
     ] = None,
     epochs: Annotated[float, typer.Option("--epochs", help="Passes over the data.")] = D.epochs,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Trajectories a step.")] = D.batch_size,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, metavar="N", help="Trajectories a step.")
+    ] = D.batch_size,
     max_length: Annotated[
         int, typer.Option("--max-length", min=1, help="Tokens; longer trajectories are left out.")
     ] = D.max_length,
-    adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
-    ] = False,
+    adapter_only: AdapterOnly = False,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
     skip_invalid: SkipInvalid = False,
     rejects: Rejects = None,
 ) -> None:
-    """Train a model to imitate trajectories, on TRL's SFTTrainer.
+    """Train a model to imitate trajectories.
 
-        tm sft sft.jsonl --model smollm2 -o ckpt/sft
+    \b
+      tm sft sft.jsonl --model smollm2 -o ckpt/sft
+      tm sft --check sft.jsonl
 
-    Loss is on what the model has to say itself (text, calls, turn ends), never on tool replies; see it
-    with --check. Reads all records into memory. Writes the checkpoint folder, and one run record to stdout.
+    LoRA on TRL's SFTTrainer. Loss is on what the model has to say itself (text, calls, turn ends), never
+    on tool replies; --check shows it. Reads all records into memory. Writes the checkpoint folder, and one
+    run record to stdout.
     """
     options = SftOptions(
         model=model,

@@ -59,7 +59,7 @@ def run(
     limits = Limits(style, max_turns=max_turns, max_tokens=max_tokens)
     with options.open_rejects(skip_invalid, rejects, force=force) as aside:
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
-        policy = policies.load(teacher, sampling, style=style, seed=seed)
+        policy = policies.load(teacher, sampling, style)
         with (
             Runner(policy, limits, concurrency=concurrency, timeout_s=timeout) as runner,
             open_journal(output, key=runner.key, resume=resume, force=force, to=to) as journal,

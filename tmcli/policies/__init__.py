@@ -12,9 +12,11 @@ messages and the tool schemas, nothing else of the task.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
-from tmcli.protocol import Turn
+from tmcli.errors import UsageError
+from tmcli.protocol import Style, Turn
 from tmcli.records import Json, Task
 
 Finish = Literal["stop", "length", "refusal"]
@@ -90,17 +92,21 @@ class Policy(Protocol):
     async def aclose(self) -> None: ...
 
 
-def load(name: str, sampling: Sampling, **options: Any) -> Policy:
+def load(name: str, sampling: Sampling, style: Style = "trial") -> Policy:
     """The policy a user names: `scripted`, a local model, or a server's model.
 
     A folder, a hub id (`org/name`), `smollm2` and `tiny` are local; `MODEL@URL` and every other name
-    go to an OpenAI-compatible server.
+    go to an OpenAI-compatible server. `style` is how the scripted expert plays.
     """
     if name == "scripted":
         from tmcli.policies.scripted import Scripted
 
-        return Scripted(**options)
+        return Scripted(style)
     if is_local(name):
+        if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+            raise UsageError(
+                f"there is no folder {name!r}", "name a checkpoint, a hub id, smollm2, tiny, or MODEL@URL"
+            )
         from tmcli.policies.local import Local
 
         return Local.load(name, sampling)
@@ -111,8 +117,6 @@ def load(name: str, sampling: Sampling, **options: Any) -> Policy:
 
 def is_local(name: str) -> bool:
     """Does this name mean local weights?"""
-    from pathlib import Path
-
     if name in ("smollm2", "tiny"):
         return True
     if "@" in name:

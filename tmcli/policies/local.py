@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -25,6 +26,7 @@ from transformers.cache_utils import DynamicLayer
 
 from tmcli import model as models
 from tmcli.chat import Chat, Template
+from tmcli.checkpoint import weights_key
 from tmcli.errors import PolicyFailure
 from tmcli.policies import Finish, Reply, Sampling
 from tmcli.protocol import parse
@@ -71,11 +73,13 @@ class Episode:
 class Local:
     """A model in this process as a policy."""
 
-    def __init__(self, name: str, model: Any, chat: Chat, sampling: Sampling) -> None:
+    def __init__(self, name: str, model: Any, chat: Chat, sampling: Sampling, weights: str = "") -> None:
+        """`weights` tells checkpoints of one name apart: the key of the run that wrote them."""
         self.name = name
         self.model = model
         self.chat = chat
         self._sampling = sampling
+        self.weights = weights
         self._n_open = 0
         self._waiting: list[tuple[Episode, asyncio.Future[tuple[list[int], Finish]]]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -87,11 +91,11 @@ class Local:
     def load(cls, name: str, sampling: Sampling, template: Template = "auto") -> Self:
         """Load weights by name. Raises `UsageError` for names that mean no model."""
         model, tokenizer = models.load(name)
-        return cls(name, model, Chat(tokenizer, template), sampling)
+        return cls(name, model, Chat(tokenizer, template), sampling, weights_key(Path(name)))
 
     @property
     def sampling(self) -> Json:
-        return self._sampling.to_json()
+        return {**self._sampling.to_json(), "weights": self.weights}
 
     def open(self, task: Task, sample: int) -> LocalConversation:
         self._n_open += 1
@@ -143,7 +147,7 @@ class Local:
             said = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._sample, [episode for episode, _ in batch]
             )
-        except Exception as error:  # whatever torch raises: these episodes have no answer
+        except Exception as error:  # noqa: BLE001 - whatever torch raises: these have no answer
             for _, future in batch:
                 if not future.done():
                     future.set_exception(PolicyFailure(f"generation failed: {type(error).__name__}: {error}"))
@@ -179,7 +183,7 @@ class Local:
         if not rows:
             return list(zip(said, finish, strict=True))
         active = [episodes[i] for i in rows]
-        cache, past_mask = _stack(active, self.model.config)
+        cache, past_mask = _stack(active)
         new = [e.ids[e.cached :] for e in active]
         width = max(len(ids) for ids in new)
         ids = torch.tensor([[0] * (width - len(n)) + n for n in new], device=device)  # (B, width)
@@ -268,6 +272,8 @@ class GrowingLayer(DynamicLayer):
     """A cache layer that writes into a buffer with room to grow: concatenating the whole cache for
     every token is what makes plain generation slow on CPUs."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
     _room: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
@@ -294,10 +300,11 @@ def _buffer(like: torch.Tensor, length: int) -> torch.Tensor:
     return like.new_empty(*like.shape[:2], length, like.shape[-1])
 
 
-def _stack(episodes: list[Episode], config: Any) -> tuple[DynamicCache, torch.Tensor]:
+def _stack(episodes: list[Episode]) -> tuple[DynamicCache, torch.Tensor]:
     """The caches of B episodes as one, right-aligned, and its mask (B, P)."""
     longest = max(e.cached for e in episodes)
-    mask = torch.tensor([[0] * (longest - e.cached) + [1] * e.cached for e in episodes]).reshape(len(episodes), longest)
+    rows = [[0] * (longest - e.cached) + [1] * e.cached for e in episodes]
+    mask = torch.tensor(rows).reshape(len(episodes), longest)
     cache = DynamicCache()
     cache.layer_class_to_replicate = GrowingLayer
     some = next((e for e in episodes if e.cached), None)

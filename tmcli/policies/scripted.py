@@ -1,17 +1,18 @@
 """The embedded teacher: plays the gold plan as someone would who had to find the tools' ways out first.
 
-    trial     call every tool of the plan once, as documented; note what the replies teach; then execute
+    trial     say the way back from the answer to what is known; call its tools once, as documented; note
+              what the replies teach; then execute
     direct    the golden path: the plan's calls by their true names, no trials (the baseline)
 
 It knows the plan and reads the documents; what a parameter is really called it learns from replies alone.
-In some episodes the trial leaves a tool out, so that an old document is met while executing, and corrected.
+A long way is tried only in part, so that an old document is met while executing, and corrected. Each
+choice follows from what can be seen, never from chance: what nobody could learn would only be noise.
 Its wording is plain and always the same: a small model is to learn it.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,8 +23,8 @@ from tmcli.policies import Reply
 from tmcli.protocol import Call, Style, describe
 from tmcli.records import Json, Task
 
-LEAVE_OUT = 0.25
-"""How often the trial leaves one tool of the plan out."""
+MAX_TRIALS = 2
+"""Tools the trial calls, the answer's own tool first; what is wrong with a further one shows later."""
 
 PROBES: Json = {"string": "?", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 """What a trial sends where the plan's value comes from an earlier reply."""
@@ -36,7 +37,6 @@ class Scripted:
     """Plays tasks that have a gold plan, see `toolbox.py`."""
 
     style: Style = "trial"
-    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class Scripted:
 
     @property
     def sampling(self) -> Json:
-        return {"style": self.style, "seed": self.seed}
+        return {"style": self.style}
 
     def open(self, task: Task, sample: int) -> _Expert:
         """Raises `UsageError` for a task without a plan."""
@@ -52,7 +52,7 @@ class Scripted:
             raise UsageError(
                 f"task {task.id} has no gold plan, and the scripted teacher needs one", "use --teacher MODEL"
             )
-        return _Expert(task, self.style, random.Random(f"{self.seed}:{task.id}:{sample}"))
+        return _Expert(task, self.style)
 
     async def aclose(self) -> None:
         pass
@@ -74,11 +74,10 @@ class _Expert:
 
     tokens = None
 
-    def __init__(self, task: Task, style: Style, rng: random.Random) -> None:
+    def __init__(self, task: Task, style: Style) -> None:
         self.plan: list[Json] = task.plan or []
         functions = [tool["function"] for tool in task.tools]
         self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
-        self.rng = rng
         self.phase: Literal["trial", "noting", "execution"] = "trial" if style == "trial" else "execution"
         self.names: dict[str, dict[str, str]] = {}
         """Tool -> true parameter -> what it is believed to be called."""
@@ -110,7 +109,7 @@ class _Expert:
             answer = self.results[len(self.plan) - 1][self.plan[-1]["answer"]]
             return self._say(f"{noted}<answer>{toolbox.text_of(answer)}</answer>", [])
         tool = self.plan[step]["name"]
-        aim = self.correction or f"get {self._aim(step)} from {tool}"
+        aim = self.correction or f"{self._aim(step)} from {tool}"
         arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
         return self._say(f"{noted}<plan>{aim}</plan>", [(step, tool, arguments)])
 
@@ -118,13 +117,12 @@ class _Expert:
         pass
 
     def _try(self) -> Reply:
-        """One call of each tool of the plan, side by side."""
+        """The way back from the answer to what is known, and one call of each of its first tools."""
         first = {step["name"]: i for i, step in reversed(list(enumerate(self.plan)))}
-        order = sorted(first, key=lambda tool: first[tool])
-        if len(order) > 1 and self.rng.random() < LEAVE_OUT:
-            order.remove(self.rng.choice(order))
+        order = sorted(first, key=lambda tool: first[tool], reverse=True)
+        way = [f"{self._aim(first[t])} from {t}({', '.join(self.names[t].values())})" for t in order]
         calls: list[tuple[int | None, str, Json]] = []
-        for tool in order:
+        for tool in order[:MAX_TRIALS]:
             given = self.plan[first[tool]]["arguments"]
             probes = {
                 real: self._probe(tool, real) if toolbox.is_reference(value) else value
@@ -132,7 +130,7 @@ class _Expert:
             }
             whole = not any(toolbox.is_reference(value) for value in given.values())
             calls.append((first[tool] if whole else None, tool, probes))
-        return self._say(f"<trial>check {_listed(order)}</trial>", calls)
+        return self._say(f"<trial>{', '.join(way)}</trial>", calls)
 
     def _probe(self, tool: str, real: str) -> Any:
         schema = self.schemas.get(tool, {}).get("properties", {}).get(self.names[tool][real], {})

@@ -118,7 +118,7 @@ class Rollouts:
         return tokens["ids"][:first], tokens["ids"][first:], tokens["mask"][first:]
 
 
-def reward(tm_reward: list[float | None], **kwargs: Any) -> list[float | None]:
+def reward(tm_reward: list[float | None], **_: Any) -> list[float | None]:
     """The reward function TRL calls: `Rollouts` has judged already."""
     return tm_reward
 
@@ -201,7 +201,7 @@ def _trainer(
     from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from tmcli.trainer import LoggedSteps, lora, precision
+    from tmcli.trainer import LoggedSteps, lora, quiet_arguments
 
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # we know: the minor version is pinned
     n_episodes = options.prompts_per_step * options.group_size
@@ -211,7 +211,6 @@ def _trainer(
             "choose a divisor of prompts_per_step * group_size",
         )
     config = GRPOConfig(
-        output_dir=str(part),
         max_steps=options.steps,
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=n_episodes // options.batch_size,
@@ -221,13 +220,8 @@ def _trainer(
         learning_rate=options.learning_rate,
         lr_scheduler_type="constant",
         beta=options.beta,
-        gradient_checkpointing=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
         seed=options.seed,
-        **precision(),
+        **quiet_arguments(part),
     )
     trainer: Any = GRPOTrainer(
         model=model,

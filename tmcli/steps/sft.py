@@ -133,7 +133,7 @@ def _trainer(
     from transformers import PrinterCallback
     from trl import SFTConfig
 
-    from tmcli.trainer import LabelledLoss, LoggedSteps, lora, precision
+    from tmcli.trainer import LabelledLoss, LoggedSteps, accumulation, lora, quiet_arguments
 
     dataset = Dataset.from_dict(
         {
@@ -141,22 +141,18 @@ def _trainer(
             "labels": [[i if m else -100 for i, m in zip(ids, mask, strict=True)] for ids, mask in rows],
         }
     )
+    accumulated = accumulation(options.batch_size)
     config = SFTConfig(
-        output_dir=str(part),
         num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
+        per_device_train_batch_size=options.batch_size // accumulated,
+        gradient_accumulation_steps=accumulated,
         learning_rate=options.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=0.05,
         max_length=options.max_length,
         train_sampling_strategy="group_by_length",
-        gradient_checkpointing=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
         seed=options.seed,
-        **precision(),
+        **quiet_arguments(part),
     )
     trainer: Any = LabelledLoss(
         model=model,

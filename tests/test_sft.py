@@ -1,0 +1,123 @@
+"""sft for real, on the tiny model: what is trained, what is written, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Tm
+from shell import pipe
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four trajectories of the scripted teacher."""
+    folder = tmp_path_factory.mktemp("sft")
+    assert pipe("tm synth -n 4 --drift none,stale | tm filter > sft.jsonl", folder, {}).returncode == 0
+    return folder / "sft.jsonl"
+
+
+def small(*more: str) -> list[str]:
+    return ["--model", "tiny", "--epochs", "1", "--batch-size", "2", "--rank", "4", *more]
+
+
+def test_a_checkpoint_is_self_contained(tm: Tm, played: Path, tmp_path: Path) -> None:
+    done = tm("sft", str(played), *small("-o", "ckpt"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    (line,) = done.stdout.splitlines()
+    run = json.loads(line)
+    assert (run["kind"], run["step"], run["output"]) == ("run", "sft", "ckpt")
+    assert run["counts"]["trained"] == 4
+    assert json.loads((tmp_path / "ckpt" / "run.json").read_bytes()) == run
+    steps = [json.loads(row) for row in (tmp_path / "ckpt" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == [1, 2, 2]
+    assert steps[0]["loss"] > 0
+    assert not (tmp_path / "ckpt.part").exists()
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "ckpt")
+    assert model.num_parameters() > 0
+    assert "tools" in AutoTokenizer.from_pretrained(tmp_path / "ckpt").chat_template
+
+    again = tm("sft", str(played), *small("-o", "ckpt"), cwd=tmp_path)
+    assert again.returncode == 2
+    assert b"--resume" in again.stderr
+    assert tm("sft", str(played), *small("-o", "ckpt", "--resume"), cwd=tmp_path).stdout == done.stdout
+    other = tm("sft", str(played), *small("-o", "ckpt", "--resume", "--seed", "1"), cwd=tmp_path)
+    assert other.returncode == 2
+    assert b"other options" in other.stderr
+
+    alone = tm("sft", str(played), *small("-o", "adapter", "--adapter-only"), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr.decode()
+    assert (tmp_path / "adapter" / "adapter_config.json").exists()
+
+
+def test_loss_equals_trls_own(played: Path, tmp_path: Path) -> None:
+    """Our loss at labelled columns is TRL's loss, on the same rows and weights."""
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from tmcli import io
+    from tmcli import model as models
+    from tmcli.chat import Chat
+    from tmcli.records import Trajectory
+    from tmcli.trainer import LabelledLoss, quiet_arguments
+
+    model, tokenizer = models.load("tiny", dtype=torch.float32)
+    chat = Chat(tokenizer)
+    rows = [chat.encode_trajectory(t) for t in io.read(str(played), kind=Trajectory)]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [ids for ids, _ in rows],
+            "labels": [[i if m else -100 for i, m in zip(ids, mask, strict=True)] for ids, mask in rows],
+        }
+    )
+    arguments = quiet_arguments(tmp_path) | {"bf16": False, "max_length": 4096}
+    losses = []
+    for kind in (SFTTrainer, LabelledLoss):
+        trainer = kind(
+            model=model, args=SFTConfig(**arguments), train_dataset=data, processing_class=tokenizer
+        )
+        batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        trainer.model.eval()
+        losses.append((trainer.compute_loss(trainer.model, batch).item(), batch["input_ids"].tolist()))
+    assert losses[0][1] == losses[1][1]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+
+
+def test_check_shows_what_is_trained(tm: Tm, played: Path, tmp_path: Path) -> None:
+    shown = tm("sft", "--check", str(played), "--model", "tiny", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr.decode()
+    text = shown.stdout.decode()
+    first = json.loads(played.read_text().splitlines()[0])
+    for message in first["messages"]:
+        if message["role"] == "assistant":
+            assert f"⟦{message['content']}" in text
+        elif message["role"] == "tool":
+            assert f"⟦{message['content']}" not in text
+    n_turns = sum(message["role"] == "assistant" for message in first["messages"])
+    assert f"{n_turns} of them end a turn (<|im_end|>)" in text
+    assert text.count("<|im_end|>⟧") == n_turns
+
+
+def test_bad_input_is_one_sentence(tm: Tm, played: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    record = json.loads(played.read_text().splitlines()[0])
+    record["messages"] = record["messages"][:2]
+    (tmp_path / "silent.jsonl").write_text(json.dumps(record) + "\n")
+    for arguments, said in (
+        (["empty.jsonl", "--model", "tiny", "-o", "x"], b"no trajectory is left to train on"),
+        (["silent.jsonl", "--model", "tiny", "-o", "x"], b"no_assistant_turn"),
+        ([str(played), "--model", "./nowhere", "-o", "x"], b"nowhere"),
+        ([str(played), "--model", "tiny"], b"-o DIR"),
+        (["absent.jsonl", "--model", "tiny", "-o", "x"], b"absent.jsonl"),
+    ):
+        failed = tm("sft", *arguments, cwd=tmp_path)
+        assert failed.returncode == 2, arguments
+        assert said in failed.stderr, failed.stderr
+        assert len(failed.stderr.splitlines()) <= 2
+        assert failed.stdout == b""
+        assert not list(tmp_path.glob("x*"))
