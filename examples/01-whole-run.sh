@@ -10,50 +10,48 @@ set -eu
 OUT=${OUT:-runs/01-whole-run}   # where everything goes
 MODEL=${MODEL:-smollm2}         # who learns: smollm2, tiny (a smoke run), a folder or a hub id
 TRAIN=${TRAIN:-160}             # tasks the teacher plays, with and without stale documents
-TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
-EPOCHS=${EPOCHS:-2}             # passes of SFT over what the filter kept
-RL_TASKS=${RL_TASKS:-32}        # tasks RL draws from
-RL_STEPS=${RL_STEPS:-4}         # GRPO updates
+EPOCHS=${EPOCHS:-1.5}           # passes of SFT over what the filter kept
+RL_STEPS=${RL_STEPS:-4}         # GRPO updates, of two tasks each
 RL_GROUP=${RL_GROUP:-8}         # episodes per task, judged against their mean
+TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
-MAX_TOKENS=${MAX_TOKENS:-1536}  # tokens per episode: a policy that rambles is stopped here
+MAX_TOKENS=${MAX_TOKENS:-1024}  # tokens per episode, and
+MAX_NEW=${MAX_NEW:-160}         # per turn: a policy that rambles is stopped here
 
 # Show a command, then run it.
 run() { printf '\n$ %s\n' "$*" >&2; "$@"; }
 
-# The same, unless its result is there: training leaves its folder only when it is done.
-once() { result=$1; shift; if [ -e "$result" ]; then echo "# there already: $result" >&2; else run "$@"; fi; }
-
 mkdir -p "$OUT"
 
 # 1. Tasks on the seen toolboxes; half of them with documents of an older version of the tools.
-once "$OUT/tasks.jsonl" tm tasks --suite train -n "$TRAIN" --drift "$DRIFT" -o "$OUT/tasks.jsonl"
+run tm tasks --suite train -n "$TRAIN" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
 
 # 2. The teacher plays them: tries the tools, reads what they really answer, learns, executes.
-run tm synth --tasks "$OUT/tasks.jsonl" --teacher scripted -o "$OUT/synth.jsonl" --resume
+run tm synth --tasks "$OUT/train.jsonl" --teacher scripted -o "$OUT/synth.jsonl" --resume
 
 # 3. Only what is right and well formed is worth imitating.
-run tm filter "$OUT/synth.jsonl" -o "$OUT/sft.jsonl" --force
+run tm filter "$OUT/synth.jsonl" -o "$OUT/imitate.jsonl" --force
 
-# 4. Imitate: the model learns the protocol.
-#    Its `run` record (options, versions, losses) joins a log of training.
-once "$OUT/sft" tm sft "$OUT/sft.jsonl" --model "$MODEL" --epochs "$EPOCHS" -o "$OUT/sft" >> "$OUT/runs.jsonl"
+# 4. Imitate: the model learns the protocol. The record of the run goes beside the checkpoint.
+run tm sft "$OUT/imitate.jsonl" --model "$MODEL" --epochs "$EPOCHS" -o "$OUT/ckpt-sft" --resume \
+    > "$OUT/run-sft.jsonl"
 
 # 5. Go on by trial and reward, over both phases jointly.
-once "$OUT/rl" tm rl --policy "$OUT/sft" --tasks train -n "$RL_TASKS" --drift "$DRIFT" \
-    --steps "$RL_STEPS" --group-size "$RL_GROUP" --max-tokens "$MAX_TOKENS" -o "$OUT/rl" >> "$OUT/runs.jsonl"
+run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS" --prompts-per-step 2 \
+    --group-size "$RL_GROUP" --batch-size 2 --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" \
+    -o "$OUT/ckpt-rl" --resume > "$OUT/run-rl.jsonl"
 
-# 6. Three policies play tasks nobody trained on: new ones on seen toolboxes, and unseen toolboxes.
+# 6. Three policies play tasks nobody trained on: new ones on the seen toolboxes, and unseen toolboxes.
+run tm tasks --suite seen -n "$TEST" --drift "$DRIFT" -o "$OUT/test-seen.jsonl" --force
+run tm tasks --suite unseen -n "$TEST" --drift "$DRIFT" -o "$OUT/test-unseen.jsonl" --force
 for policy in base sft rl; do
-    case $policy in base) weights=$MODEL ;; *) weights=$OUT/$policy ;; esac
-    for suite in seen unseen; do
-        run tm rollout --policy "$weights" --tasks "$suite" -n "$TEST" --drift "$DRIFT" \
-            --max-tokens "$MAX_TOKENS" -o "$OUT/$policy-$suite.jsonl" --resume
-    done
+    case $policy in base) weights=$MODEL ;; *) weights=$OUT/ckpt-$policy ;; esac
+    cat "$OUT/test-seen.jsonl" "$OUT/test-unseen.jsonl" |
+        run tm rollout --policy "$weights" --tasks - --concurrency $((2 * TEST)) \
+            --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" -o "$OUT/$policy.jsonl" --resume
 done
 
-# 7. The table: base, sft, rl on seen and unseen tools, with intervals.
-run tm eval "$OUT/base-seen.jsonl" "$OUT/base-unseen.jsonl" "$OUT/sft-seen.jsonl" "$OUT/sft-unseen.jsonl" \
-    "$OUT/rl-seen.jsonl" "$OUT/rl-unseen.jsonl" -o "$OUT/eval.jsonl" --force
+# 7. The table: base, sft and rl on seen and unseen tools, with intervals.
+run tm eval "$OUT/base.jsonl" "$OUT/sft.jsonl" "$OUT/rl.jsonl" -o "$OUT/eval.jsonl" --force
 
-echo "# everything lies in $OUT: tasks, trajectories, checkpoints (sft, rl), eval.jsonl" >&2
+echo "# everything lies in $OUT: tasks, trajectories (tm show $OUT/rl.jsonl), checkpoints, eval.jsonl" >&2

@@ -18,10 +18,10 @@ SMALL = {
     "TRAIN": "8",
     "TEST": "2",
     "EPOCHS": "1",
-    "RL_TASKS": "4",
     "RL_STEPS": "1",
     "RL_GROUP": "2",
-    "MAX_TOKENS": "2048",
+    "MAX_TOKENS": "1100",
+    "MAX_NEW": "24",
 }
 
 

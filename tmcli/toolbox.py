@@ -88,7 +88,7 @@ class Toolbox:
         answer = self.run(world, plan)
         return new_task(
             messages=[{"role": "user", "content": rng.choice(template["ask"]).format(**given)}],
-            tools=self.tools,
+            tools=rng.sample(self.tools, len(self.tools)),  # the order tells nothing of the plan
             env={"kind": "toolbox", "toolbox": self.name, "seed": world_seed},
             answer=[text_of(answer)],
             check="exact" if isinstance(answer, str) else "number",
