@@ -99,7 +99,7 @@ def test_the_answer_is_read_from_the_replies(teacher: Runner) -> None:
 def test_turns_are_trial_then_experience_then_execution(stale: list[Trajectory]) -> None:
     for trajectory in stale:
         first, second, *rest = said(trajectory)
-        assert re.fullmatch(r"<trial>[\w ]+ from \w+\([\w ,()]+\)</trial>", first["content"])
+        assert re.fullmatch(r"<trial>try \w+</trial>", first["content"])
         assert second["content"].startswith("<experience>")
         tags = [set(parse(message["content"]).tags) - {"experience"} for message in (second, *rest)]
         assert tags == [{"plan"}] * (len(tags) - 1) + [{"answer"}]
@@ -112,11 +112,9 @@ def test_experience_says_what_the_tools_said(stale: list[Trajectory]) -> None:
         renamed = trajectory.task["env"]["drift"][0]["renamed"]
         notes = parse(said(trajectory)[1]["content"]).tags["experience"]
         for call in calls(said(trajectory)[0]):
-            (note,) = re.findall(rf"(?:^|\. ){call['name']}: ([^.]*)\.", notes)
+            (note,) = re.findall(rf"(?:^|\. ){call['name']} takes ([^.]*)\.", notes)
             real = renamed.get(call["name"], {})
-            assert note == "; ".join(
-                f"{real[sent]}, not {sent}" if sent in real else f"{sent} ok" for sent in call["arguments"]
-            )
+            assert note == ", ".join(real.get(sent, sent) for sent in call["arguments"])
 
 
 def test_some_tools_are_met_only_while_executing(stale: list[Trajectory]) -> None:
@@ -124,7 +122,7 @@ def test_some_tools_are_met_only_while_executing(stale: list[Trajectory]) -> Non
     for trajectory in stale:
         tools = {step["name"] for step in trajectory.task["plan"]}
         tried = {call["name"] for call in calls(said(trajectory)[0])}
-        assert len(tools - tried) <= 1
+        assert len(tried) == 1
         left_out += bool(tools - tried)
         for before, after in zip(said(trajectory)[1:], said(trajectory)[2:], strict=False):
             if found := re.fullmatch(r"<plan>(\w+) takes (.*)</plan>", after["content"]):
@@ -132,8 +130,7 @@ def test_some_tools_are_met_only_while_executing(stale: list[Trajectory]) -> Non
                 assert found.group(1) in tools - tried
                 assert [call["name"] for call in calls(before)] == [call["name"] for call in calls(after)]
                 assert calls(before) != calls(after)
-    several = [t for t in stale if len({step["name"] for step in t.task["plan"]}) > 1]
-    assert 0.1 < left_out / len(several) < 0.4
+    assert left_out == len([t for t in stale if len({step["name"] for step in t.task["plan"]}) > 1])
     assert corrected > 5
 
 
@@ -166,7 +163,7 @@ def test_two_old_names_in_one_call(teacher: Runner) -> None:
     for trajectory in play(teacher, found[:8]):
         assert right(trajectory)
         text = " ".join(message["content"] for message in said(trajectory))
-        assert re.search(r"find_flight(:| takes) origin, not \w+; target, not \w+", text)
+        assert re.search(r"find_flight takes origin, target", text)
 
 
 def test_a_task_without_plan_is_refused(teacher: Runner) -> None:

@@ -1,12 +1,11 @@
 """The embedded teacher: plays the gold plan as someone would who had to find the tools' ways out first.
 
-    trial     say the way back from the answer to what is known; call its tools once, as documented; note
-              what the replies teach; then execute
+    trial     call the first tools as documented; note what the replies teach; then execute
     direct    the golden path: the plan's calls by their true names, no trials (the baseline)
 
 It knows the plan and reads the documents; what a parameter is really called it learns from replies alone.
-A long way is tried only in part, so that an old document is met while executing, and corrected. Each
-choice follows from what can be seen, never from chance: what nobody could learn would only be noise.
+An old document of a later tool is met while executing, and corrected. Each choice follows from what can
+be seen, never from chance: what nobody could learn would only be noise.
 Its wording is plain and always the same: a small model is to learn it.
 """
 
@@ -23,8 +22,9 @@ from tmcli.policies import Reply
 from tmcli.protocol import Call, Style, describe
 from tmcli.records import Json, Task
 
-MAX_TRIALS = 2
-"""Tools the trial calls, the answer's own tool first; what is wrong with a further one shows later."""
+MAX_TRIALS = 1
+"""Tools the trial calls, first on the way first; what is wrong with a further one shows while executing.
+One, since each turn then asks for one decision: a small model learns that from few trajectories."""
 
 PROBES: Json = {"string": "?", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 """What a trial sends where the plan's value comes from an earlier reply."""
@@ -117,12 +117,11 @@ class _Expert:
         pass
 
     def _try(self) -> Reply:
-        """The way back from the answer to what is known, and one call of each of its first tools."""
+        """One call of each of the first tools on the way, as documented."""
         first = {step["name"]: i for i, step in reversed(list(enumerate(self.plan)))}
-        order = sorted(first, key=lambda tool: first[tool], reverse=True)
-        way = [f"{self._aim(first[t])} from {t}({', '.join(self.names[t].values())})" for t in order]
+        order = sorted(first, key=lambda tool: first[tool])[:MAX_TRIALS]
         calls: list[tuple[int | None, str, Json]] = []
-        for tool in order[:MAX_TRIALS]:
+        for tool in order:
             given = self.plan[first[tool]]["arguments"]
             probes = {
                 real: self._probe(tool, real) if toolbox.is_reference(value) else value
@@ -130,7 +129,7 @@ class _Expert:
             }
             whole = not any(toolbox.is_reference(value) for value in given.values())
             calls.append((first[tool] if whole else None, tool, probes))
-        return self._say(f"<trial>{', '.join(way)}</trial>", calls)
+        return self._say(f"<trial>try {_listed(order)}</trial>", calls)
 
     def _probe(self, tool: str, real: str) -> Any:
         schema = self.schemas.get(tool, {}).get("properties", {}).get(self.names[tool][real], {})
@@ -157,23 +156,23 @@ class _Expert:
             learned = self._learn(asked, str(error or ""))
             if error is not None and asked.step is not None and not learned:
                 raise PolicyFailure(f"{asked.tool} answers the plan's call with {error!r}", "mend the task")
+            lesson = f"{asked.tool} takes {', '.join(self.names[asked.tool].values()) or 'nothing'}"
             if self.phase == "noting":
-                notes = [learned.get(sent, f"{sent} ok") for sent in asked.names.values()]
-                self.lessons.append(f"{asked.tool}: {'; '.join(notes) or 'ok'}.")
+                self.lessons.append(f"{lesson}.")
             elif learned:
-                self.correction = f"{asked.tool} takes {'; '.join(learned.values())}"
+                self.correction = lesson
 
-    def _learn(self, asked: _Asked, error: str) -> dict[str, str]:
+    def _learn(self, asked: _Asked, error: str) -> bool:
         """An error that lists the real parameters: those not sent are what the unknown ones are called, in
-        order. Returns name sent -> what is noted about it."""
+        order. Was anything learned?"""
         listed = _PARAMETERS.search(error)
         real = listed.group(1).split(", ") if listed else []
         missing = iter([name for name in real if name not in asked.names.values()])
-        learned: dict[str, str] = {}
+        learned = False
         for parameter, sent in asked.names.items():
             if sent not in real and (name := next(missing, None)) is not None:
                 self.names[asked.tool][parameter] = name
-                learned[sent] = f"{name}, not {sent}"
+                learned = True
         return learned
 
     def _aim(self, step: int) -> str:
