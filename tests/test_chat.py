@@ -15,7 +15,7 @@ from tmcli.errors import UsageError
 from tmcli.protocol import parse
 from tmcli.records import Json
 
-ARGUMENTS: Json = {"key": "é\n\"}"}
+ARGUMENTS: Json = {"key": 'é\n"}'}
 CALL: Json = {"id": "call_0", "type": "function", "function": {"name": "look", "arguments": ARGUMENTS}}
 DIALOGUE: list[Json] = [
     {"role": "system", "content": "Use tools."},

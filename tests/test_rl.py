@@ -23,7 +23,14 @@ from tmcli.runner import Runner
 from tmcli.steps import rl
 
 OPTIONS = rl.RlOptions(
-    policy="tiny", steps=1, prompts_per_step=2, group_size=2, batch_size=2, rank=4, max_turns=2, max_new_tokens=12
+    policy="tiny",
+    steps=1,
+    prompts_per_step=2,
+    group_size=2,
+    batch_size=2,
+    rank=4,
+    max_turns=2,
+    max_new_tokens=12,
 )
 
 

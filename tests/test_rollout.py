@@ -35,6 +35,9 @@ def test_a_policy_is_needed(tm: Tm) -> None:
     assert b"--policy" in got.stderr
 
 
+FTRL = Path(__file__).parents[2] / "shared" / "data" / "ftrl_dev.parquet"
+
+
 def test_unseen_is_the_default_suite(tm: Tm) -> None:
     made = records(tm("rollout", "--policy", "scripted", "--limit", "2").stdout)
     assert [r["task"]["tags"]["split"] for r in made] == ["unseen"] * 2
@@ -79,3 +82,19 @@ def test_a_local_model_plays(tmp_path: Path) -> None:
     for record in records((tmp_path / "runs.jsonl").read_bytes()):
         tokens = record["tokens"]
         assert len(tokens["ids"]) == len(tokens["mask"]) == len(tokens["logprobs"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FTRL.exists(), reason="../shared/data/ftrl_dev.parquet is not there")
+def test_real_tasks_with_their_own_tools(tmp_path: Path) -> None:
+    """FTRL rows, a local model and the metrics, in one pipe as the README types it."""
+    line = (
+        f"tm tasks --from ftrl {FTRL} | tm rollout --policy tiny --tasks - --limit 3"
+        " --max-turns 2 --max-new-tokens 8 | tm eval"
+    )
+    got = pipe(line, tmp_path, {})
+    assert got.returncode == 0, got.stderr
+    metrics = json.loads(got.stdout)["metrics"]
+    assert metrics["n"] == 3
+    # a random model calls nothing: FTRL's precision is 1 by definition, and recall and F1 are 0
+    assert (metrics["solve_p"], metrics["solve_r"], metrics["solve_f1"]) == (1.0, 0.0, 0.0)

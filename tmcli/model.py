@@ -55,9 +55,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load(
-    name: str, *, dtype: torch.dtype | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(name: str, *, dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer, in `dtype` (default: `best_dtype`), on the best device, in eval mode.
 
     An adapter folder is loaded onto its base and merged. Raises `UsageError` when the name means

@@ -226,9 +226,7 @@ def decode(line: bytes) -> AnyRecord:
 def from_json(value: Any) -> AnyRecord:
     """A JSON value -> a record. Raises `InputError` with the field and the remedy."""
     if not isinstance(value, dict):
-        raise InputError(
-            f"the line holds a JSON {_name(value)}, not an object", "write one record a line"
-        )
+        raise InputError(f"the line holds a JSON {_name(value)}, not an object", "write one record a line")
     kind = value.get("kind")
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:

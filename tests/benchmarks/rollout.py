@@ -40,9 +40,7 @@ def with_generate(model: Any, chat: Chat, tasks: list[Task], turns: int, new: in
     started = time.perf_counter()
     for _ in range(turns):
         batch = chat.tokenizer.pad({"input_ids": contexts}, return_tensors="pt")
-        out = model.generate(
-            **batch, min_new_tokens=new, max_new_tokens=new, do_sample=False, pad_token_id=0
-        )
+        out = model.generate(**batch, min_new_tokens=new, max_new_tokens=new, do_sample=False, pad_token_id=0)
         said = out[:, batch["input_ids"].shape[1] :].tolist()
         contexts = [ids + more + chat.suffix_ids(TOLD) for ids, more in zip(contexts, said, strict=True)]
     return time.perf_counter() - started

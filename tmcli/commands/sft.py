@@ -44,7 +44,7 @@ def run(
     full: Full = False,
     rank: Rank = D.rank,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Peak; 1e-3 for LoRA, 1e-4 with --full.")
+        float | None, typer.Option("--learning-rate", help="Peak; 2e-3 for LoRA, 2e-4 with --full.")
     ] = None,
     epochs: Annotated[float, typer.Option("--epochs", help="Passes over the data.")] = D.epochs,
     batch_size: Annotated[
@@ -75,7 +75,7 @@ def run(
         template=template,
         full=full,
         rank=rank,
-        learning_rate=learning_rate if learning_rate is not None else (1e-4 if full else D.learning_rate),
+        learning_rate=learning_rate if learning_rate is not None else (2e-4 if full else D.learning_rate),
         epochs=epochs,
         batch_size=batch_size,
         max_length=max_length,

@@ -1,10 +1,10 @@
 """All environments behind one door: `open(task)` looks at `task.env["kind"]`.
 
-    world = World(timeout_s=10.0, memory_mb=512)
-    session = world.open(task)
-    observation = await session.call("find_book", {"title": "Emma"})
-    await session.close()
-    await world.close()
+world = World(timeout_s=10.0, memory_mb=512)
+session = world.open(task)
+observation = await session.call("find_book", {"title": "Emma"})
+await session.close()
+await world.close()
 """
 
 from __future__ import annotations

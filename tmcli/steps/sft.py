@@ -32,10 +32,10 @@ class SftOptions:
     full: bool = False
     """Train all weights instead of LoRA."""
     rank: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """For LoRA; `--full` wants about a tenth."""
-    epochs: float = 2.0
-    batch_size: int = 8
+    epochs: float = 1.0
+    batch_size: int = 4
     max_length: int = 2048
     """Tokens; a longer trajectory is left out and counted, never cut: a cut one ends without an answer."""
     adapter_only: bool = False
