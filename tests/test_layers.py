@@ -1,4 +1,4 @@
-"""The floors of DESIGN.md hold: import-linter, with the contracts of pyproject.toml."""
+"""The floors of the house hold: import-linter, with the contracts of pyproject.toml."""
 
 import os
 import shutil
