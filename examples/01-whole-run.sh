@@ -9,9 +9,9 @@ set -eu
 
 OUT=${OUT:-runs/01-whole-run}   # where everything goes
 MODEL=${MODEL:-smollm2}         # who learns: smollm2, tiny (a smoke run), a folder or a hub id
-TRAIN=${TRAIN:-160}             # tasks the teacher plays, with and without stale documents
-EPOCHS=${EPOCHS:-1.5}           # passes of SFT over what the filter kept
-RL_STEPS=${RL_STEPS:-4}         # GRPO updates, of two tasks each
+TRAIN=${TRAIN:-200}             # tasks the teacher plays, with and without stale documents
+EPOCHS=${EPOCHS:-1}             # passes of SFT over what the filter kept
+RL_STEPS=${RL_STEPS:-3}         # GRPO updates, of two tasks each
 RL_GROUP=${RL_GROUP:-8}         # episodes per task, judged against their mean
 TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
@@ -48,7 +48,7 @@ for policy in base sft rl; do
     case $policy in base) weights=$MODEL ;; *) weights=$OUT/ckpt-$policy ;; esac
     cat "$OUT/test-seen.jsonl" "$OUT/test-unseen.jsonl" |
         run tm rollout --policy "$weights" --tasks - --concurrency $((2 * TEST)) \
-            --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" -o "$OUT/$policy.jsonl" --resume
+            --max-turns 8 --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" -o "$OUT/$policy.jsonl" --resume
 done
 
 # 7. The table: base, sft and rl on seen and unseen tools, with intervals.

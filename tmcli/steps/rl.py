@@ -41,7 +41,7 @@ class RlOptions:
     template: Literal["auto", "tm", "own"] = "auto"
     full: bool = False
     rank: int = 32
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     steps: int = 20
     """Optimizer steps."""
     prompts_per_step: int = 4
