@@ -18,6 +18,7 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # nobody asked to be counted
 os.environ["TYPER_USE_RICH"] = "0"  # read when typer is imported: plain help, the same in pipe and terminal
 
 import typer
@@ -31,7 +32,7 @@ COMMANDS = {
     "tasks": "Make tasks: from the built-in toolboxes, or from a data set.",
     "synth": "Let a teacher play tasks and write its trajectories.",
     "filter": "Keep the trajectories that are worth imitating.",
-    "sft": "Train a model to imitate trajectories, on TRL's SFTTrainer.",
+    "sft": "Train a model to imitate trajectories.",
     "rl": "Train a policy by trial and error on tasks (GRPO).",
     "rollout": "Let a policy play tasks and write its trajectories.",
     "eval": "Judge trajectories and sum up how good the policy is.",

@@ -34,9 +34,10 @@ def versions() -> Json:
     return found | {name: metadata.version(name) for name in LIBRARIES}
 
 
-def key_of(options: Json, records: list[str]) -> str:
-    """Hash of the resolved options and of the records trained on: the resume key."""
-    return digest([options, records])
+def resolved(options: Json, model: str, records: list[str]) -> Json:
+    """The options as the run record holds them, with `key`: the hash of the options, of the weights that
+    training starts from and of the records trained on. `finished` goes by it."""
+    return options | {"key": digest([options, weights_key(Path(model)), records])}
 
 
 def finished(path: Path, key: str) -> Run | None:

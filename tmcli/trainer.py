@@ -16,6 +16,15 @@ from tmcli.checkpoint import Metrics
 from tmcli.model import best_dtype
 from tmcli.records import Json
 
+SHOWN = {
+    "loss": "loss",
+    "mean_token_accuracy": "accuracy",
+    "reward": "reward",
+    "reward_std": "spread",
+    "completions/mean_length": "tokens",
+}
+"""What a person sees of a logged step; `metrics.jsonl` has all of it."""
+
 OnStep = Callable[[int, int, Json], None]
 """`(step, total, logs)` at every logged step."""
 
@@ -68,7 +77,8 @@ class LoggedSteps(TrainerCallback):  # type: ignore[misc]  # transformers ships 
     ) -> None:
         line = {"step": state.global_step, **(logs or {})}
         self.metrics.write(line)
-        self.on_step(state.global_step, state.max_steps, line)
+        shown = {name: line[key] for key, name in SHOWN.items() if key in line}
+        self.on_step(state.global_step, state.max_steps, shown)
 
 
 class LabelledLoss(SFTTrainer):  # type: ignore[misc]

@@ -145,7 +145,7 @@ def rl(
         raise InputError(
             "no task has an accepted answer, so nothing can be rewarded", "add `answer` to the tasks"
         )
-    resolved = asdict(options) | {"key": checkpoint.key_of(asdict(options), list(by_id))}
+    resolved = checkpoint.resolved(asdict(options), options.policy, list(by_id))
     if resume and (run := checkpoint.finished(output, resolved["key"])) is not None:
         return run
     started = time.monotonic()

@@ -78,7 +78,7 @@ def sft(
     to train on, `OutputError` when `output` must not be overwritten.
     """
     records = list(trajectories)
-    resolved = asdict(options) | {"key": checkpoint.key_of(asdict(options), [r.id for r in records])}
+    resolved = checkpoint.resolved(asdict(options), options.model, [record.id for record in records])
     if resume and (run := checkpoint.finished(output, resolved["key"])) is not None:
         return run
     started = time.monotonic()
