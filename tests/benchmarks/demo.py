@@ -52,9 +52,10 @@ def report(out: Path) -> str:
     summary = json.loads((out / "eval.jsonl").read_text().splitlines()[0])
     lines = ["| policy | tools | documents | tasks | right | 95 % interval |", "|---|---|---|---|---|---|"]
     for group in summary["metrics"]["groups"]:
-        by, (low, high) = group["by"], group["interval"]
+        by = group["by"]
         if by.get("split", "all") == "all" or group["n"] == 0:
             continue
+        low, high = group["interval"]
         documents = {"none": "true", "stale": "stale"}.get(by.get("drift", ""), "both")
         cells = [by["file"], by["split"], documents, group["n"], f"{group['accuracy']:.0%}"]
         lines.append(f"| {' | '.join(map(str, cells))} | {low:.0%} to {high:.0%} |")
