@@ -19,7 +19,7 @@ def test_list_tells_every_tool() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == sum(len(toolbox.load(name).tools) for name in toolbox.names())
-    assert "clinic.lab_value(chart, test) - Lab value of a test in a chart" in lines
+    assert "clinic.lab_value(chart, test) - Returns value" in lines
 
 
 def test_list_some() -> None:
