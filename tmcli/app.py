@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # nobody asked to be counted
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches every installed package
 os.environ["TYPER_USE_RICH"] = "0"  # read when typer is imported: plain help, the same in pipe and terminal
 
 import typer

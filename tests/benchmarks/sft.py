@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from tmcli import model as models
@@ -55,6 +56,7 @@ def measure(trainer_class: Any, size: int, rows: list[tuple[list[int], list[int]
             processing_class=tokenizer,
             peft_config=lora(32),
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         logs = trainer.state.log_history
     return sum(len(ids) for ids, _ in rows) / logs[-1]["train_runtime"], logs[0]["loss"]
