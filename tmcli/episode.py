@@ -71,7 +71,7 @@ async def play(
             usage["prompt_tokens"] += reply.prompt_tokens
             usage["completion_tokens"] += reply.completion_tokens
             usage["turns"] += 1
-            ids = _call_ids(reply, n_calls)
+            ids = [f"call_{n_calls + i}" for i in range(len(reply.turn.calls))]
             n_calls += len(ids)
             messages.append(_assistant(reply, ids))
             turns.append({"phase": reply.turn.phase, "state": reply.turn.state, "calls": []})
@@ -128,11 +128,6 @@ def _ended(reply: Reply, limits: Limits) -> tuple[Stop, str | None] | None:
     if answered:
         return "answer", turn.answer
     return "no_call", strip_markup(turn.text) or None
-
-
-def _call_ids(reply: Reply, first: int) -> list[str]:
-    given = reply.call_ids
-    return [given[i] if i < len(given) else f"call_{first + i}" for i in range(len(reply.turn.calls))]
 
 
 def _assistant(reply: Reply, ids: list[str]) -> Json:

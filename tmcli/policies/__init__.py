@@ -52,8 +52,6 @@ class Reply:
     """`length`: cut at a token limit. `refusal`: the server's safety system or the model refused."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    call_ids: tuple[str, ...] = ()
-    """The server's ids of the calls; empty: the episode numbers them."""
     extra: Json = field(default_factory=dict)
     """More keys for the assistant message (`reasoning_content`)."""
 
