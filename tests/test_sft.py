@@ -121,3 +121,16 @@ def test_bad_input_is_one_sentence(tm: Tm, played: Path, tmp_path: Path) -> None
         assert len(failed.stderr.splitlines()) <= 2
         assert failed.stdout == b""
         assert not list(tmp_path.glob("x*"))
+
+
+def test_force_removes_nothing_but_a_checkpoint(tm: Tm, played: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for output in ("mine", "."):
+        refused = tm("sft", str(played), *small("-o", output, "--force"), cwd=tmp_path)
+        assert refused.returncode == 2
+        assert b"no checkpoint of tm" in refused.stderr
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):  # an empty folder, then a checkpoint
+        assert tm("sft", str(played), *small("-o", "empty", "--force"), cwd=tmp_path).returncode == 0

@@ -72,12 +72,16 @@ def weights_key(path: Path) -> str:
 def building(path: Path, *, force: bool) -> Iterator[Path]:
     """An empty folder to build in, which becomes `path` when the block ends well.
 
-    Raises `OutputError` when `path` exists and `force` is not given, or cannot be written.
+    Raises `OutputError` when `path` exists and `force` is not given, when it is anything but a checkpoint
+    of ours or an empty folder (nothing else is ever removed), or when it cannot be written.
     """
+    path = path.resolve()
     if path.exists() and not force:
         raise OutputError(
             f"{path} exists already", "use --resume to keep it when finished, --force, or another name"
         )
+    if path.exists() and not (path.is_dir() and ((path / "run.json").exists() or not any(path.iterdir()))):
+        raise OutputError(f"{path} is no checkpoint of tm, so it is not replaced", "choose another folder")
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

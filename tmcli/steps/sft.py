@@ -78,6 +78,8 @@ def sft(
     to train on, `OutputError` when `output` must not be overwritten.
     """
     records = list(trajectories)
+    if not records:
+        raise InputError("no trajectory is left to train on", "see what tm filter keeps and why")
     resolved = checkpoint.resolved(asdict(options), options.model, [record.id for record in records])
     if resume and (run := checkpoint.finished(output, resolved["key"])) is not None:
         return run
