@@ -157,9 +157,9 @@ def test_nothing_starts_before_the_first_call() -> None:
     async def run() -> None:
         world = World()
         session = world.open(task_in({"kind": "python", "codes": {"f": "def f(): return 1"}}))
-        assert world.sandbox._zygote is None
+        assert world.machinery.sandbox._zygote is None
         await session.call("nothing_of_this_name", {})
-        assert world.sandbox._zygote is None
+        assert world.machinery.sandbox._zygote is None
         await session.close()
         await world.close()
 

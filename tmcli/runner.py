@@ -33,7 +33,7 @@ BREAKER = 8
 
 
 class Runner:
-    """One event loop, one world of tools, one policy, for as many `run`s as wanted."""
+    """One event loop, one world of tools, one policy, for as many `run`s as wanted. Closes both."""
 
     def __init__(
         self,
@@ -41,20 +41,19 @@ class Runner:
         limits: Limits,
         *,
         concurrency: int = 8,
-        timeout_s: float = 10.0,
-        memory_mb: int = 512,
+        world: World | None = None,
     ) -> None:
         self.policy = policy
         self.limits = limits
         self.concurrency = concurrency
-        self.world = World(timeout_s=timeout_s, memory_mb=memory_mb)
+        self.world = World() if world is None else world
         self.asyncio = asyncio.Runner()
         self._open: set[AsyncGenerator[Trajectory, None]] = set()
 
     @property
     def key(self) -> str:
         """Hash of everything that shapes an episode: the resume key."""
-        return digest([self.policy.name, self.policy.sampling, self.limits.to_json()])
+        return digest([self.policy.name, self.policy.sampling, self.limits.to_json(), self.world.key])
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Trajectory]:
         """Play the jobs; trajectories come in the order of the jobs, each as soon as it can.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tmcli import ledger, policies
 from tmcli.commands import options
+from tmcli.environments.world import World
 from tmcli.episode import Limits
 from tmcli.journal import open_journal
 from tmcli.runner import Runner
@@ -47,7 +48,7 @@ def run(
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
         who = policies.load(policy, sampling, style)
         with (
-            Runner(who, limits, concurrency=concurrency, timeout_s=timeout) as runner,
+            Runner(who, limits, concurrency=concurrency, world=World(timeout_s=timeout)) as runner,
             open_journal(output, key=runner.key, resume=resume, force=force, to=to) as journal,
         ):
             total = ledger.expected(tasks, n, samples, journal)

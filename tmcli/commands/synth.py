@@ -8,6 +8,7 @@ import typer
 
 from tmcli import ledger, policies
 from tmcli.commands import options
+from tmcli.environments.world import World
 from tmcli.episode import Limits
 from tmcli.journal import open_journal
 from tmcli.runner import Runner
@@ -61,7 +62,7 @@ def run(
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
         policy = policies.load(teacher, sampling, style)
         with (
-            Runner(policy, limits, concurrency=concurrency, timeout_s=timeout) as runner,
+            Runner(policy, limits, concurrency=concurrency, world=World(timeout_s=timeout)) as runner,
             open_journal(output, key=runner.key, resume=resume, force=force, to=to) as journal,
         ):
             total = ledger.expected(tasks, n, samples, journal)

@@ -11,12 +11,13 @@ installed beside tm.
 from __future__ import annotations
 
 from tmcli.environments.arguments import fault, unknown_tool
-from tmcli.environments.sandbox import Sandbox, SandboxSession
+from tmcli.environments.machinery import Machinery
+from tmcli.environments.sandbox import SandboxSession
 from tmcli.errors import InputError
 from tmcli.records import Json, Task
 
 
-def open_session(task: Task, sandbox: Sandbox) -> SandboxSession:
+def open_session(task: Task, machinery: Machinery) -> SandboxSession:
     """A session over the task's own sources."""
     codes = task.env.get("codes")
     if not isinstance(codes, dict) or not all(isinstance(source, str) for source in codes.values()):
@@ -28,4 +29,4 @@ def open_session(task: Task, sandbox: Sandbox) -> SandboxSession:
             return unknown_tool(name, codes)
         return None if schemas is None else fault(schemas, name, arguments)
 
-    return sandbox.open({"kind": "python", "codes": codes}, check)
+    return machinery.sandbox.open({"kind": "python", "codes": codes}, check)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from tmcli import toolbox
 from tmcli.environments.arguments import fault
-from tmcli.environments.sandbox import Sandbox, SandboxSession
+from tmcli.environments.machinery import Machinery
+from tmcli.environments.sandbox import SandboxSession
 from tmcli.errors import InputError
 from tmcli.records import Task
 
 
-def open_session(task: Task, sandbox: Sandbox) -> SandboxSession:
+def open_session(task: Task, machinery: Machinery) -> SandboxSession:
     """A session over the toolbox the task names."""
     name, seed = task.env.get("toolbox"), task.env.get("seed")
     if not isinstance(name, str) or not isinstance(seed, int):
         raise InputError("no toolbox name with a whole number as seed", "correct the task", field="env")
     box = toolbox.load(name)
     spec = {"kind": "toolbox", "name": name, "source": box.source, "seed": seed}
-    return sandbox.open(spec, lambda tool, arguments: fault(box.tools, tool, arguments))
+    return machinery.sandbox.open(spec, lambda tool, arguments: fault(box.tools, tool, arguments))
