@@ -33,6 +33,8 @@ Style = Literal["trial", "direct"]
 TAGS = ("experience", "trial", "plan", "answer")
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 ANSWER_CLOSE = "</answer>"
+CANNOT = "cannot be done"
+"""The right answer where the tools cannot bring one. The prompts say so."""
 MAX_CALL_CHARS = 20_000
 """A longer call is refused unread: model text is hostile and parsing must stay cheap."""
 
