@@ -17,7 +17,7 @@ from tmcli.errors import EnvironmentFailure, InputError, PolicyFailure, UsageErr
 from tmcli.policies import Policy, Sampling
 from tmcli.policies.openai import OpenAI
 from tmcli.protocol import prompt, write_call
-from tmcli.records import Task, Trajectory, decode, encode
+from tmcli.records import Json, Task, Trajectory, decode, encode
 from tmcli.score import judge
 
 ADD = "<plan>add</plan>" + write_call("add", {"a": 0, "b": 1})
@@ -153,6 +153,55 @@ def test_no_answer_from_the_tools_is_invalid_and_all_is_closed(monkeypatch: pyte
     assert (got.status, got.failure) == ("invalid", "no worker for add")
     assert session.closed
     assert player.closed == 1
+
+
+class MeetingSession:
+    """Each call waits until all calls of the turn are there, and the first ends last."""
+
+    def __init__(self, n: int, breaks: bool = False) -> None:
+        self.n, self.breaks = n, breaks
+        self.came = 0
+        self.all_came = asyncio.Event()
+        self.cancelled = 0
+
+    async def call(self, name: str, arguments: Json) -> Observation:
+        self.came += 1
+        mine = self.came
+        if mine == self.n:
+            self.all_came.set()
+            if self.breaks:
+                raise EnvironmentFailure("the server is gone", "start it")
+        try:
+            async with asyncio.timeout(5):
+                await self.all_came.wait()
+            await asyncio.sleep(0.01 * (self.n - mine) if not self.breaks else 60)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return Observation(True, json.dumps(arguments["a"]), 0.0)
+
+    async def close(self) -> None:
+        pass
+
+
+def calls_at_once(n: int) -> str:
+    one = '<tool_call>{{"name": "add", "arguments": {{"a": {}, "b": 1}}}}</tool_call>'
+    return "<plan>all</plan>" + "".join(one.format(i) for i in range(n))
+
+
+def test_calls_of_one_turn_are_made_at_once_and_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = MeetingSession(4)
+    monkeypatch.setattr(World, "open", lambda world, task: session)
+    got = played(Player([said(calls_at_once(4)), ANSWER]), sum_task())
+    assert [message["content"] for message in got.messages if message["role"] == "tool"] == list("0123")
+    assert [call["arguments"]["a"] for call in got.turns[0]["calls"]] == [0, 1, 2, 3]
+
+
+def test_when_one_call_of_a_turn_breaks_none_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = MeetingSession(3, breaks=True)
+    monkeypatch.setattr(World, "open", lambda world, task: session)
+    got = played(Player([said(calls_at_once(3)), ANSWER]), sum_task())
+    assert (got.status, got.stop, session.cancelled) == ("invalid", "infrastructure", 2)
 
 
 def test_a_wrong_set_up_is_no_episode() -> None:

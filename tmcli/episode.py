@@ -15,6 +15,8 @@ How a turn ends an episode, the same for every policy (first row that fits):
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import orjson
@@ -79,17 +81,14 @@ async def play(
             if ended is not None:
                 stop, prediction = ended
                 break
-            for i, (call_id, call) in enumerate(zip(ids, reply.turn.calls, strict=True)):
-                if i < limits.max_parallel_calls:
-                    seen = await session.call(call.name, call.arguments)
-                else:
-                    seen = _error(f"too many calls in one turn; at most {limits.max_parallel_calls} are made")
-                turns[-1]["calls"].append(_label(call, seen))
-                messages.append(_tool(call_id, call.name, _cut(seen.text, limits.max_reply_chars)))
+            seen = await _answers(session, reply.turn.calls, limits.max_parallel_calls)
+            for call_id, call, observation in zip(ids, reply.turn.calls, seen, strict=True):
+                turns[-1]["calls"].append(_label(call, observation))
+                messages.append(_tool(call_id, call.name, _cut(observation.text, limits.max_reply_chars)))
             for i, fault in enumerate(reply.turn.faults):
-                seen = _error(f"{fault.error}; write the call again")
-                turns[-1]["calls"].append(_label(Call("invalid", {}), seen))
-                messages.append(_tool(f"invalid_{usage['turns']}_{i}", "invalid", seen.text))
+                refused = _error(f"{fault.error}; write the call again")
+                turns[-1]["calls"].append(_label(Call("invalid", {}), refused))
+                messages.append(_tool(f"invalid_{usage['turns']}_{i}", "invalid", refused.text))
         tokens = conversation.tokens
     except InfrastructureError as error:
         stop, failure, prediction = "infrastructure", str(error), None
@@ -112,6 +111,20 @@ async def play(
         policy={"name": policy.name, "sampling": policy.sampling, "key": key},
         tokens=tokens,
     )
+
+
+async def _answers(session: Session, calls: Sequence[Call], most: int) -> list[Observation]:
+    """What the calls of one turn bring, in their order. They are made at once: a session whose tools share
+    a state does them one after the other by itself."""
+    made = [asyncio.ensure_future(session.call(call.name, call.arguments)) for call in calls[:most]]
+    try:
+        seen = await asyncio.gather(*made)
+    finally:  # when one broke or we were cancelled, none goes on unseen
+        for call in made:
+            call.cancel()
+        await asyncio.gather(*made, return_exceptions=True)
+    over = _error(f"too many calls in one turn; at most {most} are made")
+    return [*seen, *(over for _ in calls[most:])]
 
 
 def _ended(reply: Reply, limits: Limits) -> tuple[Stop, str | None] | None:
