@@ -291,24 +291,37 @@ def _module(name: str, source: str) -> dict[str, Any]:
 
 
 class Toolbox:
-    """Functions over one world: `make_world(seed)` once, then `function(world, **arguments)`."""
+    """Functions over one world: `make_world(seed)` once, then `function(world, **arguments)`; those of a
+    source without a `make_world` are called as `function(**arguments)`. Tools of `others` have a world of
+    their own, of the same seed, made when one of them is first called."""
 
     plain = True
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
-        self.functions: dict[str, Any] = {}
-        self.world: Any = None
+        self.seed: int = spec["seed"]
+        self.box: dict[str, Any] = spec
+        self.others: dict[str, dict[str, Any]] = {
+            tool: box for box in spec.get("others", ()) for tool in box["tools"]
+        }
+        self.ready: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {}
 
     def prepare(self) -> None:
-        self.functions = _module(self.spec["name"], self.spec["source"])
-        self.world = self.functions["make_world"](self.spec["seed"])
+        self._open(self.box)
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        return self.functions[name](self.world, **arguments)
+        functions, world = self._open(self.others.get(name, self.box))
+        return functions[name](*world, **arguments)
 
     def text(self, value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
+
+    def _open(self, box: dict[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        name = box["name"]
+        if name not in self.ready:
+            functions = _module(name, box["source"])
+            make_world = functions.get("make_world")
+            self.ready[name] = functions, (make_world(self.seed),) if make_world else ()
+        return self.ready[name]
 
 
 class Python:
@@ -342,6 +355,18 @@ class Python:
 TOOLS: dict[str, type[Toolbox] | type[Python]] = {"toolbox": Toolbox, "python": Python}
 
 
+def _offer_worlds() -> None:
+    """Make `tmcli.worlds` importable, and nothing else of tmcli: built-in toolboxes are made with it."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worlds.py")
+    package, worlds = types.ModuleType("tmcli"), types.ModuleType("tmcli.worlds")
+    package.__path__ = []
+    with open(path, encoding="utf-8") as file:
+        exec(compile(file.read(), path, "exec", dont_inherit=True), worlds.__dict__)  # noqa: S102  our own
+    vars(package)["worlds"] = worlds
+    sys.modules |= {"tmcli": package, "tmcli.worlds": worlds}
+
+
 if __name__ == "__main__":
     sys.path.extend(sys.argv[4:])
+    _offer_worlds()
     main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
