@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmcli import drift, toolbox
+from tmcli import drift, suites, toolbox
 from tmcli.environments.arguments import fault
 from tmcli.errors import UsageError
 from tmcli.records import Task, decode, encode, new_task, task_id
@@ -108,9 +108,9 @@ def test_every_parameter_of_the_toolboxes_has_several_old_names() -> None:
                 assert len(free) >= 3, parameter
 
 
-@pytest.mark.parametrize("suite", toolbox.SUITES)
+@pytest.mark.parametrize("suite", suites.SUITES)
 def test_stale_suites(suite: str) -> None:
-    plain, drifted = list(toolbox.suite(suite, 60)), list(toolbox.suite(suite, 60, drift=["stale"]))
+    plain, drifted = list(suites.suite(suite, 60)), list(suites.suite(suite, 60, drift=["stale"]))
     for task, other in zip(plain, drifted, strict=True):
         assert task.id != other.id
         assert (task.messages, task.answer, task.plan) == (other.messages, other.answer, other.plan)
@@ -122,9 +122,9 @@ def test_stale_suites(suite: str) -> None:
 
 
 def test_none_leaves_half_as_they_are_in_every_toolbox() -> None:
-    for suite in toolbox.SUITES:
-        plain = list(toolbox.suite(suite, 400))
-        mixed = list(toolbox.suite(suite, 400, drift=["none", "stale"]))
+    for suite in suites.SUITES:
+        plain = list(suites.suite(suite, 400))
+        mixed = list(suites.suite(suite, 400, drift=["none", "stale"]))
         stays = [a == b for a, b in zip(plain, mixed, strict=True)]
         assert all(sum(stays[i : i + 2]) == 1 for i in range(0, 400, 2))
         for box in {task.env["toolbox"] for task in plain}:
@@ -133,7 +133,7 @@ def test_none_leaves_half_as_they_are_in_every_toolbox() -> None:
 
 
 def test_unknown_and_repeated_drift() -> None:
-    task = next(toolbox.suite("train", 1))
+    task = next(suites.suite("train", 1))
     with pytest.raises(UsageError, match="no drift is named 'stal'; did you mean 'stale'"):
         drift.apply(task, ["stal"], 0)
     with pytest.raises(UsageError, match="no drift is named 'x'"):
@@ -145,5 +145,5 @@ def test_unknown_and_repeated_drift() -> None:
 
 
 def test_another_seed_drifts_otherwise() -> None:
-    task = next(toolbox.suite("train", 1))
+    task = next(suites.suite("train", 1))
     assert len({json.dumps(drift.apply(task, ["stale"], seed).tools) for seed in range(20)}) > 10

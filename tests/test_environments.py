@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tmcli import drift, toolbox
+from tmcli import drift, suites, toolbox
 from tmcli.environments import Observation
 from tmcli.environments.arguments import fault
 from tmcli.environments.world import World
@@ -169,7 +169,7 @@ def test_nothing_starts_before_the_first_call() -> None:
 # ---- toolboxes ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", toolbox.SUITES)
+@pytest.mark.parametrize("suite", suites.SUITES)
 def test_gold_plans_bring_the_gold_answers(suite: str) -> None:
     async def answer(world: World, task: Task) -> str:
         session = world.open(task)
@@ -183,7 +183,7 @@ def test_gold_plans_bring_the_gold_answers(suite: str) -> None:
 
     async def run() -> None:
         world = World()
-        tasks = list(toolbox.suite(suite, 12))
+        tasks = list(suites.suite(suite, 12))
         answers = await asyncio.gather(*(answer(world, task) for task in tasks))
         await world.close()
         for task, said in zip(tasks, answers, strict=True):
@@ -224,7 +224,7 @@ def test_the_seed_makes_the_world() -> None:
 
 
 def test_stale_documents_meet_the_true_tool() -> None:
-    task = next(iter(toolbox.suite("train", 1, drift=["stale"])))
+    task = next(iter(suites.suite("train", 1, drift=["stale"])))
     renamed = task.env["drift"][0]["renamed"]
     tool, names = next(iter(renamed.items()))
     shown, real = next(iter(names.items()))

@@ -12,7 +12,7 @@ import torch
 from conftest import Tm
 
 from tmcli import model as models
-from tmcli import toolbox
+from tmcli import suites
 from tmcli.chat import Chat
 from tmcli.checkpoint import Metrics
 from tmcli.episode import Limits
@@ -54,7 +54,7 @@ def trained(
     """One GRPO step on the tiny model: (rollouts, trainer, weights before, weights after)."""
     model, tokenizer = models.load("tiny", dtype=torch.float32)
     chat = Chat(tokenizer)
-    tasks = {task.id: task for task in toolbox.suite("train", 2)}
+    tasks = {task.id: task for task in suites.suite("train", 2)}
     sampling = Sampling(temperature=1.0, max_new_tokens=OPTIONS.max_new_tokens)
     policy = Local("tiny", model, chat, sampling)
     limits = Limits(max_turns=OPTIONS.max_turns, max_tokens=OPTIONS.max_tokens)

@@ -11,7 +11,7 @@ from players import sum_task
 from servers import Expert, ModelServer, call, say, text
 from shell import pipe, records
 
-from tmcli import toolbox
+from tmcli import suites
 from tmcli.episode import Limits
 from tmcli.policies.scripted import Scripted
 from tmcli.records import encode
@@ -21,7 +21,7 @@ from tmcli.steps.synth import synth
 
 
 def test_the_step_judges_what_was_played() -> None:
-    tasks = list(toolbox.suite("unseen", 3, 0))
+    tasks = list(suites.suite("unseen", 3, 0))
     with Runner(Scripted(), Limits()) as runner:
         got = list(rollout(tasks, runner, 2, {f"{tasks[0].id}#0"}))
         assert [t.id for t in got] == [f"{task.id}#{i}" for task in tasks for i in (0, 1)][1:]
@@ -58,7 +58,7 @@ def test_a_servers_model_plays_tasks_with_their_own_tools(tm: Tm) -> None:
 
 
 def test_straight_into_eval(tmp_path: Path) -> None:
-    with ModelServer(Expert(list(toolbox.suite("unseen", 4, 0)))) as server:
+    with ModelServer(Expert(list(suites.suite("unseen", 4, 0)))) as server:
         got = pipe("tm rollout --policy gpt-4o --tasks unseen -n 4 | tm eval", tmp_path, server.env())
     assert got.returncode == 0, got.stderr
     assert json.loads(got.stdout.splitlines()[0])

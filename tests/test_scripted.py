@@ -8,7 +8,7 @@ from statistics import mean
 
 import pytest
 
-from tmcli import drift, toolbox
+from tmcli import drift, suites
 from tmcli.episode import Limits
 from tmcli.errors import UsageError
 from tmcli.policies.scripted import Scripted
@@ -28,12 +28,12 @@ def teacher() -> Iterator[Runner]:
 
 @pytest.fixture(scope="module")
 def stale(teacher: Runner) -> list[Trajectory]:
-    return play(teacher, [task for name in toolbox.SUITES for task in toolbox.suite(name, N, 0, ["stale"])])
+    return play(teacher, [task for name in suites.SUITES for task in suites.suite(name, N, 0, ["stale"])])
 
 
 @pytest.fixture(scope="module")
 def plain(teacher: Runner) -> list[Trajectory]:
-    return play(teacher, [task for name in toolbox.SUITES for task in toolbox.suite(name, N)])
+    return play(teacher, [task for name in suites.SUITES for task in suites.suite(name, N)])
 
 
 def play(runner: Runner, tasks: list[Task], samples: int = 1) -> list[Trajectory]:
@@ -61,13 +61,13 @@ def right(trajectory: Trajectory) -> bool:
 
 def test_trial_is_right_everywhere(plain: list[Trajectory], stale: list[Trajectory]) -> None:
     assert all(map(right, plain + stale))
-    assert len(plain) == len(stale) == N * len(toolbox.SUITES)
+    assert len(plain) == len(stale) == N * len(suites.SUITES)
 
 
 def test_direct_is_right_everywhere() -> None:
     with Runner(Scripted("direct"), Limits(style="direct")) as runner:
-        for name in toolbox.SUITES:
-            for trajectory in play(runner, list(toolbox.suite(name, 20, drift=["none", "stale"]))):
+        for name in suites.SUITES:
+            for trajectory in play(runner, list(suites.suite(name, 20, drift=["none", "stale"]))):
                 assert right(trajectory)
                 assert all(call["ok"] for turn in trajectory.turns for call in turn["calls"])
                 made = [call["name"] for turn in trajectory.turns for call in turn["calls"]]
@@ -91,8 +91,8 @@ def test_nothing_is_known_before_it_was_told(stale: list[Trajectory]) -> None:
 
 
 def test_the_answer_is_read_from_the_replies(teacher: Runner) -> None:
-    tasks = [replace(task, answer=["a wrong gold"]) for task in toolbox.suite("unseen", 10)]
-    for wrong, true in zip(play(teacher, tasks), toolbox.suite("unseen", 10), strict=True):
+    tasks = [replace(task, answer=["a wrong gold"]) for task in suites.suite("unseen", 10)]
+    for wrong, true in zip(play(teacher, tasks), suites.suite("unseen", 10), strict=True):
         assert wrong.prediction == true.answer[0]
 
 
@@ -147,7 +147,7 @@ def test_dialogues_are_short(plain: list[Trajectory], stale: list[Trajectory]) -
 
 
 def test_same_bytes_again(teacher: Runner) -> None:
-    tasks = list(toolbox.suite("train", 12, drift=["stale"]))
+    tasks = list(suites.suite("train", 12, drift=["stale"]))
     first, again = (play(teacher, tasks, samples=2) for _ in range(2))
     assert [encode(t) for t in first] == [encode(t) for t in again]
 
@@ -155,7 +155,7 @@ def test_same_bytes_again(teacher: Runner) -> None:
 def test_two_old_names_in_one_call(teacher: Runner) -> None:
     found = [
         task
-        for task in toolbox.suite("train", 300, drift=["stale"])
+        for task in suites.suite("train", 300, drift=["stale"])
         if len(task.env["drift"][0]["renamed"].get("find_flight", {})) == 2
         and any(step["name"] == "find_flight" for step in task.plan or [])
     ]
@@ -167,7 +167,7 @@ def test_two_old_names_in_one_call(teacher: Runner) -> None:
 
 
 def test_a_task_without_plan_is_refused(teacher: Runner) -> None:
-    task = replace(next(toolbox.suite("train", 1)), plan=None)
+    task = replace(next(suites.suite("train", 1)), plan=None)
     with pytest.raises(UsageError, match="needs one; use --teacher MODEL"):
         play(teacher, [task])
 

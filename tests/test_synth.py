@@ -17,7 +17,7 @@ from players import sum_task
 from servers import Brain, Expert, ModelServer, Trouble, after, by_question, call, say, text
 from shell import pipe, records
 
-from tmcli import toolbox
+from tmcli import suites
 from tmcli.protocol import prompt
 from tmcli.records import Task, encode
 
@@ -150,7 +150,7 @@ def test_the_embedded_teacher_needs_plans(tm: Tm) -> None:
 
 def test_the_pipe_of_the_readme(tmp_path: Path) -> None:
     """`tm synth --teacher gpt-4o | tm filter > sft.jsonl` against a server whose model really plays."""
-    tasks = list(toolbox.suite("train", 8, 0, ["stale"]))
+    tasks = list(suites.suite("train", 8, 0, ["stale"]))
     with ModelServer(Expert(tasks)) as server:
         line = "tm synth --teacher gpt-4o -n 8 --drift stale | tm filter > sft.jsonl"
         got = pipe(line, tmp_path, server.env(KEY))
@@ -168,7 +168,7 @@ def test_the_pipe_of_the_readme(tmp_path: Path) -> None:
 
 
 def test_tasks_through_the_pipe_and_nothing_hidden_goes_out(tmp_path: Path) -> None:
-    tasks = list(toolbox.suite("unseen", 3, 0))
+    tasks = list(suites.suite("unseen", 3, 0))
     with ModelServer(Expert(tasks)) as server:
         line = f"tm tasks --suite unseen -n 3 | tm synth --tasks - --teacher m@{server.url} | tm filter"
         got = pipe(line, tmp_path, {})

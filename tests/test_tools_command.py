@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tmcli import toolbox
+from tmcli import suites, toolbox
 
 
 def tm(*words: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,7 @@ def test_list_some() -> None:
 
 
 def test_a_plan_can_be_followed_by_hand() -> None:
-    task = next(task for task in toolbox.suite("unseen") if task.tags["hops"] == 2)
+    task = next(task for task in suites.suite("unseen") if task.tags["hops"] == 2)
     plan = task.plan or []
     results: dict[int, Any] = {}
     for i, step in enumerate(plan):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from tmcli import model as models
-from tmcli import toolbox
+from tmcli import suites
 from tmcli.chat import Chat
 from tmcli.policies import Sampling
 from tmcli.policies.local import Local
@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     model, tokenizer = models.load("smollm2")
     chat = Chat(tokenizer)
-    tasks = list(toolbox.suite("seen", options.episodes))
+    tasks = list(suites.suite("seen", options.episodes))
     n_tokens = options.episodes * options.turns * options.new
     results = {
         name: n_tokens / how(model, chat, tasks, options.turns, options.new)

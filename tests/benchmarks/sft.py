@@ -20,7 +20,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from tmcli import model as models
-from tmcli import toolbox
+from tmcli import suites
 from tmcli.chat import Chat
 from tmcli.episode import Limits
 from tmcli.policies.scripted import Scripted
@@ -68,7 +68,7 @@ def main() -> None:
     n = parser.parse_args().rows
     chat = Chat(models.load_tokenizer("smollm2"))
     with Runner(Scripted(), Limits()) as runner:
-        played = runner.run(jobs(toolbox.suite("train", n, drift=["none", "stale"])))
+        played = runner.run(jobs(suites.suite("train", n, drift=["none", "stale"])))
         rows = [chat.encode_trajectory(trajectory) for trajectory in played]
     results = {name: measure(*how, rows) for name, how in CONTENDERS.items()}
     base = results["trl, passes of 8"][0]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tmcli import console, io, toolbox
+from tmcli import console, io, suites
 from tmcli import drift as drifts
 from tmcli.commands import options
 from tmcli.errors import UsageError, did_you_mean
@@ -70,8 +70,8 @@ def _tasks(
 ) -> Iterator[Task]:
     if suite is not None and (file is not None or dataset is not None):
         raise UsageError("--suite makes tasks of its own and reads no file", "give either --suite or FILE")
-    if suite is not None and suite not in toolbox.SUITES:
-        raise UsageError(f"no suite is named {suite!r}", did_you_mean(suite, toolbox.SUITES))
+    if suite is not None and suite not in suites.SUITES:
+        raise UsageError(f"no suite is named {suite!r}", did_you_mean(suite, suites.SUITES))
     if dataset is None:
         return options.tasks_from(file or suite or "train", n=n, seed=seed, drift=drift, rejects=rejects)
     from tmcli.steps.tasks import IMPORTERS

@@ -1,8 +1,12 @@
-"""Tools of a built-in toolbox: `{"kind": "toolbox", "toolbox": "library", "seed": 123}`.
+"""Tools of a toolbox: `{"kind": "toolbox", "toolbox": "library", "seed": 123}`.
 
-The child builds the world once, `make_world(seed)`, and each call is `function(world, **arguments)` after
-the arguments were checked against the toolbox's true schemas. What the function raises is told as its
-message alone; a result is written as JSON.
+    "toolbox"       the name of a built-in one, or the path of a folder or Python file
+    "without"       tools of it that this task does not have
+    "distractors"   tools of other toolboxes, as `flights.find_flight`, over their worlds of the same seed
+
+The child builds a world once, `make_world(seed)`, and each call is `function(world, **arguments)` after the
+arguments were checked against the toolbox's true schemas. What the function raises is told as its message
+alone; a result is written as JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from tmcli.environments.arguments import fault
 from tmcli.environments.machinery import Machinery
 from tmcli.environments.sandbox import SandboxSession
 from tmcli.errors import InputError
-from tmcli.records import Task
+from tmcli.records import Json, Task
 
 
 def open_session(task: Task, machinery: Machinery) -> SandboxSession:
@@ -20,6 +24,21 @@ def open_session(task: Task, machinery: Machinery) -> SandboxSession:
     name, seed = task.env.get("toolbox"), task.env.get("seed")
     if not isinstance(name, str) or not isinstance(seed, int):
         raise InputError("no toolbox name with a whole number as seed", "correct the task", field="env")
+    for key in ("distractors", "without"):
+        if not _are_names(task.env.get(key, [])):
+            raise InputError("no list of tool names", "correct the task", field=f"env.{key}")
     box = toolbox.load(name)
-    spec = {"kind": "toolbox", "name": name, "source": box.source, "seed": seed}
-    return machinery.sandbox.open(spec, lambda tool, arguments: fault(box.tools, tool, arguments))
+    tools = toolbox.true_tools(task.env)
+    others: dict[str, Json] = {}
+    for distractor in task.env.get("distractors", []):
+        place, _, tool = distractor.rpartition(".")
+        other = others.setdefault(place, {"name": place, "source": toolbox.load(place).source, "tools": []})
+        other["tools"].append(tool)
+    spec = {"kind": "toolbox", "name": box.name, "source": box.source, "seed": seed}
+    if others:
+        spec["others"] = list(others.values())
+    return machinery.sandbox.open(spec, lambda tool, arguments: fault(tools, tool, arguments))
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
