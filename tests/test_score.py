@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trajectories import call, fault, task, trajectory, turn
 
 from tmcli.errors import InputError, UsageError
+from tmcli.protocol import CANNOT
 from tmcli.records import Check, Trajectory, decode, encode
 from tmcli.score import (
     DEFAULT_WEIGHTS,
@@ -58,6 +59,15 @@ FTRL = Path(__file__).parents[2] / "shared" / "data" / "ftrl_dev.parquet"
         ("contains", "Israel, Sudan", "sudan and israel", True),
         ("contains", "2,716,450", "2716450 people", True),
         ("contains", "Israel, Sudan", "Israel", False),
+        ("set", "B7, B12, B9", "B9, B7 and B12.", True),
+        ("set", "Salt and Pepper, Oil", "oil, salt and pepper", True),
+        ("set", "B7, B12", "B7", False),
+        ("exact", CANNOT, "It cannot be done.", True),
+        ("exact", CANNOT, "Sorry, this can’t be answered with the tools.", True),
+        ("exact", CANNOT, "That is impossible", True),
+        ("exact", CANNOT, "42", False),
+        ("exact", CANNOT, "B12 can be found", False),
+        ("exact", "Emma", "It cannot be done.", False),
         ("contains", "a", "Anna", True),
         ("set", "a, b", "B, A", True),
         ("set", "a, b", "[b, a, a]", True),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 
 from tmcli.errors import InputError, UsageError, did_you_mean
-from tmcli.protocol import Phase
+from tmcli.protocol import CANNOT, Phase
 from tmcli.records import Check, Json, Score, Task, Trajectory, task_of
 
 PARTS = ("answer", "format", "trial", "repeat", "solve_p", "solve_r", "solve_f1")
@@ -34,6 +34,11 @@ _NUMBER = re.compile(
     r"(?:(?<![\w.])[-+])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[-+]?\d+)?|(?:(?<![\w.])[-+])?\.\d+",
     re.ASCII | re.IGNORECASE,
 )
+_DECLINES = re.compile(
+    r"\b(?:can ?not|can['’]?t|could not|couldn['’]?t) be "
+    r"(?:done|answered|solved|completed|determined|found)\b|\b(?:impossible|not possible)\b"
+)
+_BETWEEN = (re.compile(r"[,;\n]"), re.compile(r"[,;\n]|\band\b", re.IGNORECASE))
 _NOTHING = ("", "null", "none", "[]", "{}", '""')
 """Replies (in lower case) that bring nothing: a decoy's, most of all."""
 
@@ -50,6 +55,8 @@ def correct(prediction: str | None, answer: list[str], check: Check) -> bool | N
     (True, True)
     >>> correct(None, ["x"], "exact"), correct("x", [], "exact"), correct("x", ["x"], "judge")
     (False, None, None)
+    >>> correct("Sorry, it can't be done.", ["cannot be done"], "exact")
+    True
     """
     golds = [gold for gold in answer if gold.strip()]
     if not golds:
@@ -58,7 +65,9 @@ def correct(prediction: str | None, answer: list[str], check: Check) -> bool | N
         return False
     if check == "judge":
         return None
-    return any(_CHECKS[check](prediction, gold) for gold in golds)
+    return any(
+        _declines(prediction) if gold == CANNOT else _CHECKS[check](prediction, gold) for gold in golds
+    )
 
 
 def contains(prediction: str, gold: str) -> bool:
@@ -66,6 +75,11 @@ def contains(prediction: str, gold: str) -> bool:
     both in lower case and without commas."""
     text = prediction.lower().replace(",", "").strip()
     return all(piece.lower().replace(",", "").strip() in text for piece in gold.split(", "))
+
+
+def _declines(prediction: str) -> bool:
+    """Does it say that it cannot be done, in these or like words?"""
+    return _DECLINES.search(" ".join(prediction.casefold().split())) is not None
 
 
 def _exact(prediction: str, gold: str) -> bool:
@@ -81,7 +95,8 @@ def _number(prediction: str, gold: str) -> bool:
 
 
 def _set(prediction: str, gold: str) -> bool:
-    return _members(prediction) == _members(gold)
+    """The same members, in any order; the last two may be joined by "and"."""
+    return any(_members(prediction, mark) == _members(gold, mark) for mark in _BETWEEN)
 
 
 def _normal(text: str) -> str:
@@ -91,8 +106,8 @@ def _normal(text: str) -> str:
     return bare or folded
 
 
-def _members(text: str) -> set[str]:
-    return {_normal(piece) for piece in text.strip().strip("[]{}()").split(",") if piece.strip()}
+def _members(text: str, between: re.Pattern[str]) -> set[str]:
+    return {_normal(piece) for piece in between.split(text.strip().strip("[]{}()")) if piece.strip()}
 
 
 def _first_number(text: str) -> float | None:
