@@ -13,9 +13,9 @@ from tmcli.environments import Observation
 from tmcli.environments.arguments import fault
 from tmcli.environments.world import World
 from tmcli.errors import InputError, UsageError
+from tmcli.importers import ftrl
 from tmcli.records import Json, Task, new_task
 from tmcli.score import contains, correct
-from tmcli.steps.tasks import from_ftrl
 
 FTRL = Path(__file__).parents[2] / "shared" / "data" / "ftrl_dev.parquet"
 needs_ftrl = pytest.mark.skipif(not FTRL.exists(), reason="../shared/data/ftrl_dev.parquet is not there")
@@ -282,7 +282,7 @@ def test_every_ftrl_tool_loads() -> None:
     async def run() -> int:
         world = World()
         n_tools = 0
-        for task in from_ftrl(str(FTRL)):
+        for task in ftrl.read(str(FTRL)):
             session = world.open(task)
             for tool in task.env["codes"]:
                 seen = await session.call(tool, {})
@@ -320,7 +320,7 @@ def test_every_ftrl_tool_loads() -> None:
     ],
 )
 def test_gold_calls_of_ftrl(row: int, tool: str, arguments: Json) -> None:
-    task = list(from_ftrl(str(FTRL)))[row - 1]
+    task = list(ftrl.read(str(FTRL)))[row - 1]
     (seen,) = seen_in(task, [(tool, arguments)])
     assert seen.ok
     assert contains(seen.text, (task.subgoals or {})[tool][0])

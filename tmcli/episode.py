@@ -16,6 +16,7 @@ How a turn ends an episode, the same for every policy (first row that fits):
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -27,6 +28,8 @@ from tmcli.errors import InfrastructureError
 from tmcli.policies import Conversation, Policy, Reply
 from tmcli.protocol import ANSWER_CLOSE, Call, Style, prompt, strip_markup
 from tmcli.records import Json, Stop, Task, Trajectory, to_json
+
+_CUT = re.compile(r"\.\.\. \(\d+ more characters cut\)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ async def play(
     n_calls = 0
     try:
         conversation = policy.open(task, sample)
-        session = world.open(task)
+        session = world.open(task, sample)
         for _ in range(limits.max_turns):
             reply = await conversation.reply(messages)
             usage["prompt_tokens"] += reply.prompt_tokens
@@ -167,4 +170,7 @@ def _error(sentence: str) -> Observation:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters cut)"
+    """At most `limit` characters of a reply; one that a recorded episode cut already stays as it is."""
+    if len(text) <= limit or ((cut := _CUT.search(text)) and cut.start() <= limit):
+        return text
+    return f"{text[:limit]}... ({len(text) - limit} more characters cut)"

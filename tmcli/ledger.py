@@ -11,7 +11,7 @@ from tmcli import console
 from tmcli.errors import InputError, RunError
 from tmcli.journal import Journal
 from tmcli.records import Trajectory
-from tmcli.toolbox import DEFAULT_N
+from tmcli.suites import DEFAULT_N
 
 
 def keep(trajectories: Iterable[Trajectory], journal: Journal, total: int | None) -> None:

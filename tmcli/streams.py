@@ -13,6 +13,7 @@ import select
 import stat
 import sys
 import weakref
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,19 @@ def decompress(head: bytes, stream: IO[bytes]) -> IO[bytes]:
     if head == ZSTD:
         return io.BufferedReader(_Unzstd(stream), 1 << 16)
     return stream
+
+
+def lines(source: Source) -> Iterator[bytes]:
+    """The lines of a source, decompressed. Raises `InputError` where it is damaged or cut off."""
+    head, stream = sniff(source)
+    try:
+        yield from decompress(head, stream)
+    except Exception as error:
+        by_zstd = type(error).__module__.startswith("zstandard")  # not imported where nothing is zstd
+        if by_zstd or isinstance(error, (EOFError, OSError, zlib.error)):
+            problem = f"the stream is damaged or cut off: {error}"
+            raise InputError(problem, "make or copy the file again", source=source.name) from error
+        raise
 
 
 class _Rest(io.RawIOBase):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +19,7 @@ from tmcli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:  # `tm --help` needs the options above, not what the functions below need
     from tmcli import io
+    from tmcli.environments.world import World
     from tmcli.records import Task
 
 # ---- streams -----------------------------------------------------------------------------------
@@ -69,7 +69,9 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", show_envvar=False, hel
 Tasks = Annotated[
     str,
     typer.Option(
-        "--tasks", metavar="FILE|-|SUITE", help="Tasks: a file, stdin, or a suite: train, seen, unseen."
+        "--tasks",
+        metavar="FILE|-|SUITE",
+        help="Tasks: a file, stdin, a suite (train, seen, unseen), or a toolbox.",
     ),
 ]
 TaskCount = Annotated[
@@ -111,6 +113,18 @@ MaxNewTokens = Annotated[
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, metavar="T", help="0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Nucleus sampling.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="S", help="Seconds per tool call.")]
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Answer from the tools' documents where a server would be asked.")
+]
+Record = Annotated[
+    str | None, typer.Option("--record", metavar="FILE", help="Keep what every tool call brought, to replay.")
+]
+Replay = Annotated[
+    str | None,
+    typer.Option(
+        "--replay", metavar="FILE", help="Run no tool: answer as a recording, or trajectories, tell."
+    ),
+]
 
 # ---- training --------------------------------------------------------------------------------------
 
@@ -137,6 +151,17 @@ def words(text: str) -> list[str]:
     return [word for part in text.split(",") if (word := part.strip())]
 
 
+def numbers(text: str) -> list[int]:
+    """The whole numbers of a comma-separated option.
+
+    >>> numbers("1, 2")
+    [1, 2]
+    """
+    if wrong := [word for word in words(text) if not word.isdecimal()]:
+        raise UsageError(f"{wrong[0]!r} is not a whole number", "write for instance 1,2")
+    return [int(word) for word in words(text)]
+
+
 def tasks_from(
     spec: str,
     *,
@@ -145,21 +170,41 @@ def tasks_from(
     drift: str = "",
     rejects: io.Rejects | None = None,
 ) -> Iterator[Task]:
-    """The tasks `--tasks` names: a built-in suite, else a file or stdin, at most `n`, under `drift`."""
-    from tmcli import io, toolbox
+    """The tasks `--tasks` names, at most `n`, under `drift`: a suite, a toolbox, else a file or stdin."""
+    from tmcli import io, suites, toolbox
     from tmcli.records import Task
+    from tmcli.steps.tasks import tasks
 
     kinds = words(drift)
-    if spec in toolbox.SUITES:
-        return toolbox.suite(spec, n, seed, kinds)
+    if spec in (*suites.SUITES, *toolbox.names()) or spec.endswith(".py") or Path(spec).is_dir():
+        return suites.suite(spec, n, seed, kinds)
     if spec != "-" and not Path(spec).exists():
-        raise UsageError(f"no suite and no file is named {spec!r}", did_you_mean(spec, toolbox.SUITES))
-    tasks = islice(io.read(spec, kind=Task, rejects=rejects), n)
-    if not kinds:
-        return tasks
-    from tmcli.drift import over
+        known = did_you_mean(spec, [*suites.SUITES, *toolbox.names()])
+        raise UsageError(f"no suite, no toolbox and no file is named {spec!r}", known)
+    return tasks(io.read(spec, kind=Task, rejects=rejects), n, kinds, seed)
 
-    return over(tasks, kinds, seed)
+
+def world(
+    *,
+    simulate: bool,
+    record: str | None,
+    replay: str | None,
+    output: str,
+    resume: bool,
+    force: bool,
+    timeout_s: float = 10.0,
+) -> World:
+    """Where tools run, as `--timeout --simulate --record --replay` ask; a recording is resumed or replaced
+    together with the `output`."""
+    from tmcli.environments.recording import Recorder
+    from tmcli.environments.world import World
+
+    if record is not None and replay is not None and Path(record).resolve() == Path(replay).resolve():
+        raise UsageError(f"{record} cannot be recorded and replayed at once", "record to another name")
+    if record is not None and Path(record).resolve() == Path(output).resolve():
+        raise UsageError(f"{record} is the output already", "record to another name")
+    recorder = None if record is None else Recorder(record, resume=resume, force=force)
+    return World(timeout_s, simulate=simulate, record=recorder, replay=replay)
 
 
 @contextmanager

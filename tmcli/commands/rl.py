@@ -20,13 +20,17 @@ from tmcli.commands.options import (
     MaxTurns,
     PolicyName,
     Rank,
+    Record,
+    Replay,
     Resume,
     Seed,
+    Simulate,
     Style,
     TaskCount,
     Tasks,
     Template,
     tasks_from,
+    world,
 )
 from tmcli.score import parse_weights
 from tmcli.steps.rl import RlOptions, rl
@@ -67,6 +71,9 @@ def run(
     max_tokens: MaxTokens = D.max_tokens,
     max_new_tokens: MaxNewTokens = D.max_new_tokens,
     concurrency: Concurrency = 64,
+    simulate: Simulate = False,
+    record: Record = None,
+    replay: Replay = None,
     adapter_only: AdapterOnly = False,
     seed: Seed = 0,
     resume: Resume = False,
@@ -103,15 +110,23 @@ def run(
     )
     folder = Path(output) if output else Path(f"{policy.rstrip('/')}-rl")
     with console.progress(steps, "rl") as progress:
-        record = rl(
+        finished = rl(
             tasks_from(tasks, n=n, seed=seed, drift=drift),
             folder,
             options,
             resume=resume,
             force=force,
             concurrency=concurrency,
+            world=world(
+                simulate=simulate,
+                record=record,
+                replay=replay,
+                output=str(folder),
+                resume=resume,
+                force=force,
+            ),
             on_step=progress.step,
         )
     with io.open_output("-") as out:
-        out.write(record)
-    console.note(f"checkpoint: {record.output}")
+        out.write(finished)
+    console.note(f"checkpoint: {finished.output}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tmcli import ledger, policies
 from tmcli.commands import options
-from tmcli.environments.world import World
 from tmcli.episode import Limits
 from tmcli.journal import open_journal
 from tmcli.runner import Runner
@@ -30,6 +29,9 @@ def run(
     temperature: options.Temperature = 0.0,
     top_p: options.TopP = 1.0,
     timeout: options.Timeout = 10.0,
+    simulate: options.Simulate = False,
+    record: options.Record = None,
+    replay: options.Replay = None,
     skip_invalid: options.SkipInvalid = False,
     rejects: options.Rejects = None,
 ) -> None:
@@ -46,9 +48,18 @@ def run(
     limits = Limits(style, max_turns=max_turns, max_tokens=max_tokens)
     with options.open_rejects(skip_invalid, rejects, force=force) as aside:
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
+        world = options.world(
+            timeout_s=timeout,
+            simulate=simulate,
+            record=record,
+            replay=replay,
+            output=output,
+            resume=resume,
+            force=force,
+        )
         who = policies.load(policy, sampling, style)
         with (
-            Runner(who, limits, concurrency=concurrency, world=World(timeout_s=timeout)) as runner,
+            Runner(who, limits, concurrency=concurrency, world=world) as runner,
             open_journal(output, key=runner.key, resume=resume, force=force, to=to) as journal,
         ):
             total = ledger.expected(tasks, n, samples, journal)

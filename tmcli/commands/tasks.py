@@ -1,18 +1,15 @@
-"""`tm tasks`: task records from a suite, a data set, or a file of tasks."""
+"""`tm tasks`: task records from a suite, a toolbox, a data set, or a file of tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Annotated
 
 import typer
 
-from tmcli import console, io, suites
-from tmcli import drift as drifts
+from tmcli import console, importers, io, suites
 from tmcli.commands import options
-from tmcli.errors import UsageError, did_you_mean
-from tmcli.records import Task
+from tmcli.errors import UsageError
+from tmcli.steps.tasks import tasks
 
 File = Annotated[
     str | None,
@@ -20,15 +17,39 @@ File = Annotated[
 ]
 Suite = Annotated[
     str | None,
-    typer.Option("--suite", metavar="SUITE", help="Built-in tasks: train (default), seen, unseen."),
+    typer.Option(
+        "--suite",
+        metavar="SUITE",
+        help="train (default), seen, unseen; or one toolbox, by name, folder or Python file.",
+    ),
 ]
-From = Annotated[str | None, typer.Option("--from", metavar="DATASET", help="Import FILE: ftrl.")]
+Boxes = Annotated[
+    str, typer.Option("--toolbox", metavar="NAME,...", help="Only these toolboxes of the suite.")
+]
+Hops = Annotated[
+    str, typer.Option("--hops", metavar="N,...", help="Only tasks of the suite with so many calls.")
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="DATASET", help=f"Import FILE: {', '.join(importers.IMPORTERS)}."),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help=f"Where the tools answer, for --from {' and '.join(importers.SERVED)}.",
+    ),
+]
 
 
 def run(
     file: File = None,
     suite: Suite = None,
+    toolbox: Boxes = "",
+    hops: Hops = "",
     dataset: From = None,
+    server: Server = None,
     n: options.TaskCount = None,
     seed: options.Seed = 0,
     drift: options.Drift = "",
@@ -42,6 +63,7 @@ def run(
 
     \b
       tm tasks --suite train -n 100 --drift stale > tasks.jsonl
+      tm tasks --suite unseen --hops 3,4
       tm tasks --from ftrl ftrl_dev.parquet | tm rollout --policy ckpt/ --tasks -
       tm tasks mine.jsonl --drift stale -o drifted.jsonl
 
@@ -49,35 +71,22 @@ def run(
     suite train. The tasks of a FILE are passed on, with --drift made unfamiliar. Streams.
     """
     with options.open_rejects(skip_invalid, rejects, force=force) as aside:
-        tasks = _tasks(file, suite, dataset, n, seed, drift, aside)
+        if dataset is None and server is not None:
+            raise UsageError("--server is for imports", "say what to import with --from")
+        if (dataset or file) and (suite or toolbox or hops):
+            problem = "--suite, --toolbox and --hops make tasks of their own and read no file"
+            raise UsageError(problem, "give either --suite or FILE")
+        if dataset is not None:
+            made = tasks(importers.read(dataset, file, server), n, options.words(drift), seed)
+        elif file is not None:
+            made = options.tasks_from(file, n=n, seed=seed, drift=drift, rejects=aside)
+        else:
+            only = options.words(toolbox), options.numbers(hops)
+            made = suites.suite(suite or "train", n, seed, options.words(drift), *only)
         count = 0
         with io.open_output(output, to=to, force=force) as out:
-            for task in tasks:
+            for task in made:
                 out.write(task)
                 count += 1
     if not count:
         console.warn("no tasks were written")
-
-
-def _tasks(
-    file: str | None,
-    suite: str | None,
-    dataset: str | None,
-    n: int | None,
-    seed: int,
-    drift: str,
-    rejects: io.Rejects | None,
-) -> Iterator[Task]:
-    if suite is not None and (file is not None or dataset is not None):
-        raise UsageError("--suite makes tasks of its own and reads no file", "give either --suite or FILE")
-    if suite is not None and suite not in suites.SUITES:
-        raise UsageError(f"no suite is named {suite!r}", did_you_mean(suite, suites.SUITES))
-    if dataset is None:
-        return options.tasks_from(file or suite or "train", n=n, seed=seed, drift=drift, rejects=rejects)
-    from tmcli.steps.tasks import IMPORTERS
-
-    if dataset not in IMPORTERS:
-        raise UsageError(f"no data set is named {dataset!r}", did_you_mean(dataset, IMPORTERS))
-    if file is None:
-        raise UsageError(f"--from {dataset} needs a file", f"write: tm tasks --from {dataset} FILE")
-    return drifts.over(islice(IMPORTERS[dataset](file), n), options.words(drift), seed)

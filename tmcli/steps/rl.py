@@ -30,6 +30,7 @@ from tmcli.records import Json, Run, Task, Trajectory
 from tmcli.score import DEFAULT_WEIGHTS, judge
 
 if TYPE_CHECKING:
+    from tmcli.environments.world import World
     from tmcli.runner import Runner
 
 
@@ -131,9 +132,10 @@ def rl(
     resume: bool = False,
     force: bool = False,
     concurrency: int = 64,
+    world: World | None = None,
     on_step: Callable[[int, int, Json], None] = lambda step, total, logs: None,
 ) -> Run:
-    """Train and write the checkpoint folder `output`.
+    """Train and write the checkpoint folder `output`. `world`: where the tools run, as it runs them.
 
     `on_step(step, total, logs)` is called after every optimizer step. Raises `InputError` without tasks or
     with tasks that nothing can judge, `OutputError` when `output` must not be overwritten.
@@ -145,7 +147,8 @@ def rl(
         raise InputError(
             "no task has an accepted answer, so nothing can be rewarded", "add `answer` to the tasks"
         )
-    resolved = checkpoint.resolved(asdict(options), options.policy, list(by_id))
+    shaping = asdict(options) | (world.key if world is not None else {})
+    resolved = checkpoint.resolved(shaping, options.policy, list(by_id))
     if resume and (run := checkpoint.finished(output, resolved["key"])) is not None:
         return run
     started = time.monotonic()
@@ -167,7 +170,7 @@ def rl(
         policy = Local(options.policy, model, chat, sampling)
         limits = Limits(style=options.style, max_turns=options.max_turns, max_tokens=options.max_tokens)
         metrics = checkpoint.Metrics(part)
-        with Runner(policy, limits, concurrency=concurrency) as runner:
+        with Runner(policy, limits, concurrency=concurrency, world=world) as runner:
             rollouts = Rollouts(by_id, runner, options, chat.turn_end_id)
             trainer = _trainer(model, tokenizer, rollouts, options, part, metrics, on_step)
             policy.model = trainer.model

@@ -1,115 +1,19 @@
-"""Other people's data sets as tasks. A suite's own tasks come from `toolbox.py`.
-
-    for task in IMPORTERS["ftrl"]("ftrl_dev.parquet"):
-        ...
-
-What a data set says about its prompt stays out: our own system turn says how to play. What its tools are,
-what they do and what counts as right is kept as it is.
+"""Tasks from elsewhere, as they are passed on. A suite's own tasks come from `suites.py`, other people's data
+sets from `importers/`.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
-import orjson
-
-from tmcli import streams
-from tmcli.errors import InputError
-from tmcli.records import Json, Task, from_json, new_task, to_json
-
-FTRL_COLUMNS = ("messages", "tools", "codes", "unsolved_set", "answer")
-_FTRL_PROMPT = re.compile(r"\APlease call given tools.*?\nQuestion: ", re.DOTALL)
+from tmcli import drift as drifts
+from tmcli.records import Task
 
 
-def from_ftrl(path: str) -> Iterator[Task]:
-    """FTRL (arXiv 2508.08791): each row brings its tools, their Python, gold sub-answers and an answer.
-
-    The answer is right when every piece of it is found in what was said (`contains`), FTRL's own rule. The
-    file is opened at once and read as you go.
-    """
-    source = streams.open_source(path)
-
-    def tasks() -> Iterator[Task]:
-        try:
-            for number, row in _rows(source, FTRL_COLUMNS, "data_source"):
-                try:
-                    yield _ftrl_task(row, Path(source.name).name, number)
-                except InputError as error:
-                    raise error.at(source.name, number) from error
-        finally:
-            source.close()
-
-    return tasks()
-
-
-def _ftrl_task(row: Json, file: str, number: int) -> Task:
-    golds = _parsed(row, "unsolved_set", dict)
-    category = str(row.get("data_source") or "").rpartition("/")[2]
-    asked = [turn.get("content") or "" for turn in row["messages"] or [] if turn.get("role") == "user"]
-    if not asked:
-        raise InputError("no user turn", "drop the row", field="messages")
-    task = new_task(
-        messages=[{"role": "user", "content": _FTRL_PROMPT.sub("", text)} for text in asked],
-        tools=_parsed(row, "tools", list),
-        env={"kind": "python", "codes": _parsed(row, "codes", dict)},
-        answer=[row["answer"]],
-        check="contains",
-        subgoals=golds,
-        tags={
-            "dataset": "ftrl",
-            **({"category": category} if category else {}),
-            "hops": sum(map(len, golds.values())),
-            "drift": [],
-        },
-        source=f"ftrl:{file}:{number}",
-    )
-    from_json(to_json(task))  # other people's data: every field is checked
-    return task
-
-
-def _parsed(row: Json, column: str, kind: type) -> Any:
-    try:
-        value = orjson.loads(row[column])
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise InputError(f"not JSON text: {error}", "correct or drop the row", field=column) from error
-    if not isinstance(value, kind):
-        due = "an object" if kind is dict else "an array"
-        raise InputError(f"JSON text that is not {due}", "correct or drop the row", field=column)
-    return value
-
-
-def _rows(source: streams.Source, columns: tuple[str, ...], *optional: str) -> Iterator[tuple[int, Json]]:
-    """(row number from 1, its columns) of a Parquet file that is not ours."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with tempfile.TemporaryFile() as spool:
-        file: IO[bytes] | Any = source.file
-        try:
-            if not file.seekable():
-                shutil.copyfileobj(file, spool, 1 << 20)
-                file = spool
-            parquet = pq.ParquetFile(file, pre_buffer=False)
-            names = parquet.schema_arrow.names
-            for column in columns:
-                if column not in names:
-                    remedy = f"this import needs the columns {', '.join(columns)}"
-                    raise InputError(f"the file has no column {column!r}", remedy, source=source.name)
-            wanted = [*columns, *(name for name in optional if name in names)]
-            number = 0
-            for batch in parquet.iter_batches(batch_size=16, columns=wanted, use_threads=False):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-        except (pa.ArrowException, OSError) as error:
-            problem = f"not a Parquet file, or a damaged one: {str(error).splitlines()[0]}"
-            raise InputError(problem, "get the file again", source=source.name) from error
-
-
-IMPORTERS: dict[str, Callable[[str], Iterator[Task]]] = {"ftrl": from_ftrl}
-"""What `tm tasks --from NAME FILE` knows."""
+def tasks(
+    source: Iterable[Task], n: int | None = None, drift: Sequence[str] = (), seed: int = 0
+) -> Iterator[Task]:
+    """The first `n` tasks of the source, in order, made unfamiliar as `drift` says. Raises `UsageError` for a
+    drift nobody knows."""
+    return drifts.over(islice(source, n), drift, seed)
