@@ -1,4 +1,4 @@
-"""What toolboxes build their worlds from: ids, names, dates, and rows found again.
+"""What toolboxes build their worlds from: ids, names, dates, codes, and rows found again.
 
     rng = random.Random(seed)
     titles = worlds.pairs(rng, MOODS, THEMES, 14)
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,11 @@ def date(rng: random.Random, first_year: int, last_year: int) -> str:
     return dt.date.fromordinal(first + int(rng.random() * n_days)).isoformat()
 
 
+def whole(rng: random.Random, least: int, most: int) -> int:
+    """A whole number between these, both included: `rng.randint`, three times as fast."""
+    return least + int(rng.random() * (most - least + 1))
+
+
 def distinct(rng: random.Random, below: int, n: int) -> list[int]:
     """`n` distinct whole numbers from 0 up to `below`, in the order they were drawn."""
     if n > below:
@@ -77,6 +83,31 @@ def get(table: Mapping[str, Row], row_id: str, what: str) -> Row:
     if row_id not in table:
         raise LookupError(f"no {what} {row_id!r}")
     return table[row_id]
+
+
+def day(text: str) -> str:
+    """An argument that is to be a date, as ISO text; ValueError where it is none.
+
+    >>> day(" 2025-03-31 ")
+    '2025-03-31'
+    """
+    date_text = text.strip()
+    try:
+        if len(date_text) == len("2025-03-31"):  # other ISO forms exist, and are not ours
+            return dt.date.fromisoformat(date_text).isoformat()
+    except ValueError:
+        pass  # told below
+    raise ValueError(f"no date {text!r}; dates are like 2025-03-31")
+
+
+def code(prefix: str, *parts: object) -> str:
+    """What a booking brings: always the same for these parts, and nothing that could be guessed when one of
+    them is a number that only the world knows.
+
+    >>> code("RC", 512, "B417")
+    'RC1901'
+    """
+    return f"{prefix}{1000 + zlib.crc32(repr(parts).encode()) % 9000}"
 
 
 def plain(text: str) -> str:
