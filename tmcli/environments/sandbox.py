@@ -10,7 +10,7 @@ Two clocks bound a call: a kernel timer in the child and one here, a second late
 does wrong (loops, crashes, exits, prints, returns nonsense) is an answer for the model. After a kill the
 next call gets a fresh child in which the earlier calls are made again, so what they changed is still so.
 `EnvironmentFailure` means that our own machinery broke. See `zygote.py` for what is locked, and why this
-is **not a security boundary**.
+is **not a security boundary**; `holds.py` tries it out on this machine.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ GRACE_S = 1.0
 """How much later the clock out here strikes than the one in the child."""
 MAX_FRAME_BYTES = 70_000
 """More than the child's loop ever sends: a longer frame is not its own."""
-TOKEN_BYTES = 16
+NONCE_BYTES = 16
+"""Go out with each request and come back with its reply: none can be written before it was asked for."""
 
 _MESSAGE = struct.Struct("!cIi")
 _LENGTH = struct.Struct("!I")
@@ -61,7 +63,7 @@ class _ToolFault(Exception):
 class _Zygote:
     """The warm process, and the control socket to it. Belongs to one event loop."""
 
-    def __init__(self, timeout_s: float, memory_mb: int) -> None:
+    def __init__(self, timeout_s: float, memory_mb: int, hash_seed: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.dead = False
         self.ends: dict[int, asyncio.Future[tuple[bytes, int] | None]] = {}
@@ -74,7 +76,10 @@ class _Zygote:
         try:
             self.process = subprocess.Popen(
                 [sys.executable, *flags, ZYGOTE, *map(str, options), *site],
-                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},  # nothing of ours, and sets in the same order
+                env={
+                    "PYTHONHASHSEED": str(hash_seed),
+                    "PYTHONUTF8": "1",
+                },  # nothing of ours, and sets in the same order
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -163,9 +168,11 @@ class _Zygote:
 class Sandbox:
     """The machinery all sessions share."""
 
-    def __init__(self, timeout_s: float = 10.0, memory_mb: int = 512) -> None:
+    def __init__(self, timeout_s: float = 10.0, memory_mb: int = 512, hash_seed: int = 0) -> None:
         self.timeout_s = timeout_s
         self.memory_mb = memory_mb
+        self.hash_seed = hash_seed
+        """Another one tells code that goes by the order of a set."""
         self.sessions: set[SandboxSession] = set()
         self._zygote: _Zygote | None = None
 
@@ -181,7 +188,7 @@ class Sandbox:
             gone, self._zygote = self._zygote, None
             await gone.stop()
         if self._zygote is None:  # asked again: another session may have been faster while we waited
-            self._zygote = _Zygote(self.timeout_s, self.memory_mb)
+            self._zygote = _Zygote(self.timeout_s, self.memory_mb, self.hash_seed)
         return self._zygote
 
     async def close(self) -> None:
@@ -248,10 +255,9 @@ class SandboxSession:
             raise EnvironmentFailure("the session is closed", "open one per episode")
         if self._child is None:
             self._child = _Child(await self.sandbox.zygote(), self.sandbox.timeout_s)
-            start = {**self.spec, "token": self._child.token.hex(), "history": self.history}
-            opening = _frame(json.dumps(start).encode())
+            opening = _frame(json.dumps({**self.spec, "history": self.history}).encode())
         try:
-            return await self._child.ask(opening + _frame(request))
+            return await self._child.ask(opening, request)
         except BaseException:  # cancelled ones too: what it would still send belongs to no later call
             self._drop()
             raise
@@ -262,71 +268,111 @@ class SandboxSession:
             child.close()
 
 
+class _End(Enum):
+    """What comes instead of a reply."""
+
+    CLOSED = auto()
+    LATE = auto()
+    FORGED = auto()
+
+
 class _Child:
-    """Our end of one forked child."""
+    """Our end of one forked child: one reader and one timer for all of its life."""
 
     def __init__(self, zygote: _Zygote, timeout_s: float) -> None:
         self.zygote = zygote
+        self.loop = zygote.loop
         self.timeout_s = timeout_s
-        self.token = secrets.token_bytes(TOKEN_BYTES)
         self.number, self.channel = zygote.open()
+        self.data = bytearray()
+        self.reply: asyncio.Future[bytes | _End] | None = None
+        """What the call that waits will get."""
+        self.end: _End | None = None
+        """Nothing more is read after it."""
+        self.deadline = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self.loop.add_reader(self.channel, self._read)
 
-    async def ask(self, frames: bytes) -> tuple[bytes, str]:
+    async def ask(self, opening: bytes, request: bytes) -> tuple[bytes, str]:
         """Send, and wait for the reply: its mark and text. Raises `_ToolFault` or `_ZygoteDied`."""
-        loop = self.zygote.loop
-        deadline = loop.time() + self.timeout_s + GRACE_S
-        try:
-            async with asyncio.timeout_at(deadline):
-                await loop.sock_sendall(self.channel, frames)
-            (size,) = _LENGTH.unpack(await self._receive(_LENGTH.size, deadline))
-            if not TOKEN_BYTES < size <= MAX_FRAME_BYTES:
-                raise _ToolFault("the tool wrote into the channel of its replies")
-            body = await self._receive(size, deadline)
-        except TimeoutError:
-            raise _ToolFault(self._late) from None
-        except (OSError, EOFError):
-            raise await self._why_ended() from None
-        if body[:TOKEN_BYTES] != self.token:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        self.deadline = self.loop.time() + self.timeout_s + GRACE_S
+        self.reply = self.loop.create_future()
+        reply = self.end or await self._sent(opening + _frame(nonce + request)) or await self.reply
+        self.reply = None
+        if reply is _End.LATE:
+            raise _ToolFault(self._late)
+        if reply is _End.CLOSED:
+            raise await self._why_ended()
+        if reply is _End.FORGED or not reply.startswith(nonce):
             raise _ToolFault("the tool wrote into the channel of its replies")
-        return body[TOKEN_BYTES : TOKEN_BYTES + 1], body[TOKEN_BYTES + 1 :].decode("utf-8", "replace")
+        return reply[NONCE_BYTES : NONCE_BYTES + 1], reply[NONCE_BYTES + 1 :].decode("utf-8", "replace")
+
+    async def _sent(self, frames: bytes) -> _End | None:
+        if self.timer is None:
+            self.timer = self.loop.call_at(self.deadline, self._strike)
+        try:
+            n_sent = self.channel.send(frames)
+        except BlockingIOError:
+            n_sent = 0
+        except OSError:
+            return _End.CLOSED
+        if n_sent < len(frames):  # large arguments: more than fits between two processes
+            try:
+                async with asyncio.timeout_at(self.deadline):
+                    await self.loop.sock_sendall(self.channel, memoryview(frames)[n_sent:])
+            except TimeoutError:
+                return _End.LATE
+            except OSError:
+                return _End.CLOSED
+        return None
+
+    def _read(self) -> bool:
+        """Take what is there; was there anything?"""
+        try:
+            data = self.channel.recv(MAX_FRAME_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._over(_End.CLOSED)
+            return False
+        self.data += data
+        n_bytes = len(self.data) - _LENGTH.size
+        if n_bytes >= 0:
+            (size,) = _LENGTH.unpack_from(self.data)
+            if self.reply is None or not NONCE_BYTES < size <= MAX_FRAME_BYTES or n_bytes > size:
+                self._over(_End.FORGED)  # nobody asked, or no frame that our loop would send
+            elif n_bytes == size and not self.reply.done():
+                self.reply.set_result(bytes(self.data[_LENGTH.size :]))
+                self.data.clear()
+        return True
+
+    def _over(self, end: _End) -> None:
+        self.end = end
+        self.loop.remove_reader(self.channel)
+        if self.reply is not None and not self.reply.done():
+            self.reply.set_result(end)
+
+    def _strike(self) -> None:
+        """The timer is set once and looks, when it rings, whether a later call still has time."""
+        self.timer = None
+        if self.reply is None or self.reply.done():
+            return
+        if self.loop.time() < self.deadline:
+            self.timer = self.loop.call_at(self.deadline, self._strike)
+            return
+        # A reply that came in time while the loop stood still (`runner.py` stops it between episodes) is
+        # still unread, and not late.
+        while not self.reply.done() and self._read():
+            pass
+        if not self.reply.done():
+            self.reply.set_result(_End.LATE)
 
     @property
     def _late(self) -> str:
         return f"the tool gave no answer within {self.timeout_s:g} s"
-
-    async def _receive(self, size: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            late = not await self._readable(deadline)
-            try:
-                more = self.channel.recv(size - len(data))
-            except BlockingIOError:
-                if late:
-                    raise TimeoutError from None
-                continue
-            if not more:
-                raise EOFError
-            data += more
-        return bytes(data)
-
-    async def _readable(self, deadline: float) -> bool:
-        """Wait for bytes without taking them. `wait_for(sock_recv)` would lose a reply that came in time
-        while the loop stood still (`runner.py` stops it between episodes) and call the tool late."""
-        loop = self.zygote.loop
-        woken: asyncio.Future[bool] = loop.create_future()
-
-        def wake(readable: bool) -> None:
-            if not woken.done():
-                woken.set_result(readable)
-
-        loop.add_reader(self.channel, wake, True)
-        timer = loop.call_at(deadline, wake, False)
-        try:
-            return await woken
-        finally:
-            timer.cancel()
-            if self.channel.fileno() >= 0:  # else closed under us
-                loop.remove_reader(self.channel)
 
     async def _why_ended(self) -> Exception:
         end = self.zygote.ends.get(self.number)
@@ -341,15 +387,17 @@ class _Child:
         what, code = told
         if what == b"f":
             return EnvironmentFailure("no process can be forked for the tools", "lower --concurrency")
-        if code in (-signal.SIGALRM, -signal.SIGXCPU):
+        if code == -signal.SIGALRM:
             return _ToolFault(self._late)
         if code < 0:
             return _ToolFault(f"the tool crashed ({signal.Signals(-code).name})")
         return _ToolFault(f"the tool ended its own process (exit code {code})")
 
     def close(self) -> None:
-        if not self.zygote.loop.is_closed():
-            self.zygote.loop.remove_reader(self.channel)
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self.channel)
         self.channel.close()
         self.zygote.kill(self.number)
 

@@ -2,18 +2,30 @@
 
     python -s -P -S -B zygote.py CONTROL_FD TIMEOUT_S MEMORY_MB [SITE_PACKAGES ...]
 
-Started by `sandbox.py`, by path: it imports nothing of tmcli, so it starts fast and a fork copies little.
-Over CONTROL_FD come `open` messages, each with the socket of a new session, and `kill` messages; every
-child's end is told back. When the other side of CONTROL_FD closes, everything here dies.
+Started by `sandbox.py`, by path: of tmcli it loads `lock.py` and `worlds.py` alone, by their paths, so it
+starts fast and a fork copies little. Over CONTROL_FD come `open` messages, each with the socket of a new
+session, and `kill` messages; every child's end is told back. When the other side of CONTROL_FD closes,
+everything here dies.
 
-What is covered: a child has no secrets in its environment, an address space, CPU time, file size and
-number of open files that are bounded, a kernel timer for each call, and may start no process or thread
-and send no signal. It dies with this process, and this process with the one that started it.
+What is covered. A child has no secrets in its environment; a bounded address space; a kernel timer for
+each call; it dies with this process, and this process with the one that started it. Where the kernel has
+Landlock and seccomp (see `lock.py`), C code is held as Python is:
+- no process, thread or program is started, no signal sent, no socket made, no privilege or limit raised;
+- nothing is written anywhere: the working folder is empty and stays so, /dev/null takes what it is given;
+- read are the standard library, site-packages, shared libraries and time zones, not the user's files,
+  /etc/passwd or /proc, where the environments of other processes are;
+- a child is its session's alone and nothing outlives it, so no session sees or answers for another.
+A signal to itself is refused like any other: `os.abort()` ends in SIGSEGV.
 
-What is not covered, so **this is not a security boundary**: files that the user may read (other
-processes' environments in /proc among them) and the network are open (Landlock and seccomp would close
-them); the ban on processes is an audit hook, which C code evades; tool code shares the child with the
-loop that calls it and could find the token that marks a reply, raise limits or reset the timer.
+What is not covered, so **this is not a security boundary**:
+- the kernel itself: a fault of its own opens every lock here, where a virtual machine would still hold;
+- a session from its own tools: they share the child with the loop that calls them, may change what later
+  calls of the session see, forge its replies and stop the timer (then the clock outside ends it);
+- that a file exists, its size and times; what site-packages hold; the load on processor and memory,
+  `memory_mb` and one processor for each session that runs;
+- where Landlock or seccomp is missing (macOS, old kernels, other processors than x86_64 and aarch64), what
+  they hold: there an audit hook refuses processes and signals, and C code evades it.
+`python -c "from tmcli.environments.holds import status; print(*status(), sep='\n')"` tries it all here.
 """
 
 from __future__ import annotations
@@ -22,24 +34,23 @@ import _thread
 import contextlib
 import datetime as dt
 import gc
+import importlib.util
 import json
 import math
 import os
 import random
 import re
-import resource
 import select
 import signal
 import socket
 import struct
 import sys
 import types
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
-try:
-    import ctypes
-except ImportError:  # a Python built without it: children then die by the end of their socket
-    ctypes = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from tmcli.environments.lock import Lock
 
 WARM = (dt, math, random, re)
 """What tool code imports most: loaded once here, shared by every fork."""
@@ -48,11 +59,20 @@ MESSAGE = struct.Struct("!cIi")
 """On the control socket, both ways: what, session, exit code or errno."""
 OPEN, KILL, DIED, FAILED = b"o", b"k", b"d", b"f"
 LENGTH = struct.Struct("!I")
+NONCE_BYTES = 16
 MAX_REPLY_BYTES = 65_536
 MAX_ERROR_CHARS = 2_000
 FOLDER_PREFIX = "tm-sandbox-"
 """How the working folder's name begins: `sandbox.py` makes it, and this process removes it at its end."""
+READABLE = (
+    os.path.join(sys.base_prefix, "lib"),
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache"),
+    *("/usr/share/zoneinfo", "/etc/localtime", "/etc/mime.types"),
+)
+"""Beside site-packages and the empty working folder."""
 
+GRANTED: list[str] = []
+"""In a child: what `lock.py` says the kernel granted."""
 DENIED = frozenset({
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn",
     "subprocess.Popen", "os.kill", "os.killpg", "signal.pthread_kill",
@@ -65,11 +85,14 @@ def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
     folder = os.getcwd()
     children: dict[int, int] = {}
     try:
-        _fork_on_request(control, children, timeout_s, memory_mb)
+        lock = _load("tmcli.environments.lock", "lock.py").Lock([*READABLE, *sys.argv[4:], folder])
+        _offer_worlds()
+        _give_tools_their_own_json()
+        _fork_on_request(control, children, lock, timeout_s, memory_mb)
     except OSError:
         pass  # the other side is gone: a reset or a broken pipe says so as well as an end
     finally:
-        for pid in children.values():
+        for pid in children:
             _kill(pid)
         # Only a folder that `sandbox.py` made for this process, and only an empty one: never what is in it.
         if os.path.basename(folder).startswith(FOLDER_PREFIX):
@@ -78,8 +101,26 @@ def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
         os._exit(0)
 
 
+def _load(name: str, *path: str) -> Any:
+    """One module of tmcli from its file, under its own name, without the packages around it."""
+    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), *path)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _give_tools_their_own_json() -> None:
+    """Replies are written with ours, whatever a tool does to the one that it imports."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
+        del sys.modules[name]
+    importlib.import_module("json")
+
+
 def _fork_on_request(
-    control: socket.socket, children: dict[int, int], timeout_s: float, memory_mb: int
+    control: socket.socket, children: dict[int, int], lock: Lock, timeout_s: float, memory_mb: int
 ) -> None:
     parent = os.getppid()
     awake, waker = os.pipe()
@@ -87,18 +128,18 @@ def _fork_on_request(
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of any kind makes the wake-up byte come
     signal.set_wakeup_fd(waker)
-    prctl = _prctl()
+    pids: dict[int, int] = {}
+    gc.collect()
     gc.freeze()
     while os.getppid() == parent:
         readable, _, _ = select.select([control.fileno(), awake], [], [], 1.0)
         if awake in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(awake, 4096)
-        for session, pid in list(children.items()):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                del children[session]
-                _kill(pid)  # what it may have left in its group
+            for pid, status in _ended():
+                session = children.pop(pid)
+                del pids[session]
+                _kill(pid, group=True)  # what it may have left there
                 control.sendall(MESSAGE.pack(DIED, session, os.waitstatus_to_exitcode(status)))
         if control.fileno() not in readable:
             continue
@@ -106,8 +147,8 @@ def _fork_on_request(
         if len(data) < MESSAGE.size:
             return
         what, session, _ = MESSAGE.unpack(data)
-        if what == KILL and session in children:
-            _kill(children[session])
+        if what == KILL and session in pids:
+            _kill(pids[session])
         elif what == OPEN:
             try:
                 pid = os.fork()
@@ -115,26 +156,27 @@ def _fork_on_request(
                 control.sendall(MESSAGE.pack(FAILED, session, error.errno or 0))
             else:
                 if pid == 0:
-                    _become_child(fds, control, (awake, waker), prctl, timeout_s, memory_mb)
+                    _become_child(fds, control, (awake, waker), lock, timeout_s, memory_mb)
                 with contextlib.suppress(OSError):  # the child does so too: whoever comes first
                     os.setpgid(pid, pid)
-                children[session] = pid
+                children[pid], pids[session] = session, pid
         for fd in fds:
             os.close(fd)
 
 
-def _kill(pid: int) -> None:
+def _ended() -> Iterator[tuple[int, int]]:
+    """Children that are over, and how."""
+    with contextlib.suppress(ChildProcessError):
+        while (end := os.waitpid(-1, os.WNOHANG))[0]:
+            yield end
+
+
+def _kill(pid: int, group: bool = False) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _prctl() -> Any:
-    """Looked up before the fork: a child should load nothing."""
-    if ctypes is None or sys.platform != "linux":
-        return None
-    return ctypes.CDLL(None, use_errno=True).prctl
+    if not group:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 # ---- the child ---------------------------------------------------------------------------------
@@ -144,7 +186,7 @@ def _become_child(
     fds: list[int],
     control: socket.socket,
     pipe: tuple[int, int],
-    prctl: Any,
+    lock: Lock,
     timeout_s: float,
     memory_mb: int,
 ) -> NoReturn:
@@ -157,29 +199,19 @@ def _become_child(
             os.close(fd)
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        if prctl is not None:
-            prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-            prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: no sudo on the way
+        lock.die_with_parent()
         if os.getppid() == zygote and fds:
-            _lock(memory_mb)
-            _serve(socket.socket(fileno=fds[0]), timeout_s, memory_mb)
+            granted = lock.turn(memory_mb)
+            if "seccomp" not in granted:
+                _refuse_in_python()
+            GRANTED.extend(granted)
+            _serve(fds[0], timeout_s, memory_mb)
     finally:
         os._exit(0)
 
 
-def _lock(memory_mb: int) -> None:
-    memory = memory_mb * 1024 * 1024
-    limits = [
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_AS, memory),  # macOS takes it and does not keep it
-    ]
-    if hasattr(resource, "RLIMIT_NPROC"):  # root is exempt: the audit hook below is what holds there
-        limits.append((resource.RLIMIT_NPROC, 0))
-    for what, most in limits:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(what, (most, most))
+def _refuse_in_python() -> None:
+    """Where the kernel does not refuse: C code goes past it."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise PermissionError("tools may not start processes or threads, or send signals")
@@ -190,25 +222,19 @@ def _lock(memory_mb: int) -> None:
             setattr(_thread, start, refuse)
 
 
-def _serve(channel: socket.socket, timeout_s: float, memory_mb: int) -> None:
-    """Answer one frame after the other. A reply: length, token, `+` ok | `-` error | `!` no world, text."""
-
-    def clock(seconds: float) -> None:
-        # SIGALRM is left at its default, death: no tool code can catch it, no loop in C holds it back.
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        if seconds:
-            due = math.ceil(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + seconds) + 1
-            _, most = resource.getrlimit(resource.RLIMIT_CPU)
-            due = due if most == resource.RLIM_INFINITY else min(due, most)
-            resource.setrlimit(resource.RLIMIT_CPU, (due, most))
-
-    opening = _receive(channel)
+def _serve(channel: int, timeout_s: float, memory_mb: int) -> None:
+    """Answer one frame after the other. First comes the session's spec, then requests: nonce, name and
+    arguments. A reply: length, the request's nonce, `+` ok | `-` error | `!` no world, text."""
+    # Names of our own, which no tool changes unawares. SIGALRM is left at its default, death: no tool code
+    # can catch it, no loop in C holds it back.
+    write, clock, real = os.write, signal.setitimer, signal.ITIMER_REAL
+    frames = _frames(channel)
+    opening = next(frames, None)
     if opening is None:
         return
     spec = json.loads(opening)
-    token = bytes.fromhex(spec["token"])
     tools = TOOLS[spec["kind"]](spec)
-    clock(timeout_s)
+    clock(real, timeout_s)
     broken = None
     try:
         random.seed(spec.get("seed", 0))
@@ -218,40 +244,38 @@ def _serve(channel: socket.socket, timeout_s: float, memory_mb: int) -> None:
     for name, arguments in spec["history"]:
         with contextlib.suppress(BaseException):  # it was told to the model the first time
             tools.text(tools.call(name, arguments))
-    while True:
-        clock(0)
-        request = _receive(channel)
-        if request is None:
-            return
-        clock(timeout_s)
+    clock(real, 0)
+    for request in frames:
+        clock(real, timeout_s)
         if broken is not None:
             mark, text = b"!", broken
         else:
-            name, arguments = json.loads(request)
-            mark, text = _answer(tools, name, arguments, memory_mb)
-        clock(0)
-        body = token + mark + _cut(text)
-        channel.sendall(LENGTH.pack(len(body)) + body)
+            mark, text = _answer(tools, request[NONCE_BYTES:], memory_mb)
+        data = _cut(text)
+        clock(real, 0)
+        reply = LENGTH.pack(NONCE_BYTES + 1 + len(data)) + request[:NONCE_BYTES] + mark + data
+        while reply:
+            reply = reply[write(channel, reply) :]
 
 
-def _receive(channel: socket.socket) -> bytes | None:
-    data = b""
-    due = LENGTH.size
-    header = True
-    while len(data) < due:
-        more = channel.recv(due - len(data))
-        if not more:
-            return None
-        data += more
-        if header and len(data) == due:
-            header, due, data = False, LENGTH.unpack(data)[0], b""
-    return data
+def _frames(channel: int) -> Iterator[bytes]:
+    """What comes, frame by frame, until the other side closes."""
+    read = os.read
+    data = bytearray()
+    while True:
+        while len(data) < LENGTH.size or len(data) < LENGTH.size + LENGTH.unpack_from(data)[0]:
+            more = read(channel, 65_536)
+            if not more:
+                return
+            data += more
+        end = LENGTH.size + LENGTH.unpack_from(data)[0]
+        yield bytes(data[LENGTH.size : end])
+        del data[:end]
 
 
-def _answer(
-    tools: Toolbox | Python, name: str, arguments: dict[str, Any], memory_mb: int
-) -> tuple[bytes, str]:
+def _answer(tools: Toolbox | Python, request: bytes, memory_mb: int) -> tuple[bytes, str]:
     try:
+        name, arguments = json.loads(request.decode())
         value = tools.call(name, arguments)
         failed = isinstance(value, dict) and bool(value.get("error"))
         return b"-" if failed else b"+", tools.text(value)
@@ -313,7 +337,10 @@ class Toolbox:
         return functions[name](*world, **arguments)
 
     def text(self, value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False)
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the result is not JSON: {error}") from None
 
     def _open(self, box: dict[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
         name = box["name"]
@@ -347,7 +374,7 @@ class Python:
         if isinstance(value, str):
             return str.__str__(value)
         try:
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError):
             return str(value)
 
@@ -357,16 +384,11 @@ TOOLS: dict[str, type[Toolbox] | type[Python]] = {"toolbox": Toolbox, "python": 
 
 def _offer_worlds() -> None:
     """Make `tmcli.worlds` importable, and nothing else of tmcli: built-in toolboxes are made with it."""
-    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worlds.py")
-    package, worlds = types.ModuleType("tmcli"), types.ModuleType("tmcli.worlds")
+    package = sys.modules["tmcli"] = types.ModuleType("tmcli")
     package.__path__ = []
-    with open(path, encoding="utf-8") as file:
-        exec(compile(file.read(), path, "exec", dont_inherit=True), worlds.__dict__)  # noqa: S102  our own
-    vars(package)["worlds"] = worlds
-    sys.modules |= {"tmcli": package, "tmcli.worlds": worlds}
+    vars(package)["worlds"] = _load("tmcli.worlds", os.pardir, "worlds.py")
 
 
 if __name__ == "__main__":
     sys.path.extend(sys.argv[4:])
-    _offer_worlds()
     main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
