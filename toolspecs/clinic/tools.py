@@ -1,94 +1,96 @@
-"""A clinic: charts of patients, drugs, lab values, physicians. All drawn from the seed."""
+"""A clinic: charts of patients, drugs, lab values, visits, physicians. All drawn from the seed."""
 
 import random
 from typing import Any
 
+from tmcli import worlds
+
 World = dict[str, dict[str, dict[str, Any]]]
 
-FIRST = [
-    "Amina", "Colin", "Fiona", "Jamal", "Petra", "Quentin", "Sofia", "Ulrich", "Wanda", "Zane",
-    "Elise", "Gordon",
-]  # fmt: skip
+FIRST = (
+    "Amina Colin Fiona Jamal Petra Quentin Sofia Ulrich Wanda Zane Elise Gordon Katalin Bence Zsofia Imre "
+    "Ilona Laszlo Piroska Andras Eniko Gabor Marta Zoltan"
+).split()
 LAST = [
-    "Abbott", "Calloway", "Drummond", "Ferris", "Gupta", "Holloway", "Ibrahim", "Kendrick",
-    "Lockhart", "Mbeki", "Norwood", "Prescott",
-]  # fmt: skip
-STARTS = ["Bel", "Cor", "Dex", "Flu", "Lor", "Mel", "Nor", "Pra", "Tri", "Vel", "Xan", "Zor"]
-STOPS = ["atin", "omide", "axil", "evan", "iprol", "ozine", "umab", "alol"]
-TESTS = ["iron", "sodium", "glucose", "calcium"]
+    start + end
+    for start in "Kov Bal Szab Nem Hor Far Mol Var Tak Sim Rac Fek Gul Dob Kert Luk".split()
+    for end in "acs azsi ethy vath kasdi nary ossy ondi abany esik".split()
+]
+STARTS = "Bel Cor Dex Flu Lor Mel Nor Pra Tri Vel Xan Zor Lev Ket Sal Ami Oxi Ran Dol Pex".split()
+STOPS = [
+    middle + end
+    for middle in "a i o u e ar il on um ev ac ox".split()
+    for end in "tin mide xil van prol zine mab lol dex nib cor".split()
+]
+TESTS = ("iron", "sodium", "glucose", "calcium", "zinc", "lithium")
 
 
 def make_world(seed: int) -> World:
     rng = random.Random(seed)
-    people = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], 12)
-    surnames = rng.sample(LAST, 8)
-    makers = rng.sample([start + stop for start in STARTS for stop in STOPS], 10)
+    people = worlds.pairs(rng, FIRST, LAST, 20)
     physicians = {
-        physician_id: {"surname": surname, "pager": str(rng.randint(1000, 9999))}
-        for physician_id, surname in zip(_ids(rng, "Y", 8), surnames, strict=True)
+        physician_id: {"physician": name, "pager": str(worlds.whole(rng, 1000, 9999))}
+        for physician_id, name in zip(worlds.ids(rng, "Y", 8), people[12:], strict=True)
     }
     drugs = {
-        drug: {"dose": rng.randint(5, 500), "maker": maker}
-        for drug, maker in zip(_ids(rng, "X", 10), makers, strict=True)
+        drug: {"dose_mg": worlds.whole(rng, 5, 500), "maker": maker}
+        for drug, maker in zip(
+            worlds.ids(rng, "X", 10), worlds.pairs(rng, STARTS, STOPS, 10, form="{}{}"), strict=True
+        )
     }
+    drug_ids, physician_ids = list(drugs), list(physicians)
+    days = [worlds.date(rng, 2025, 2026) for _ in range(4)]
+    minutes = worlds.distinct(rng, 108, 12)
     charts = {
         chart: {
             "patient": name,
-            "weight": rng.randint(45, 140),
-            "drug": rng.choice(list(drugs)),
-            "physician_id": rng.choice(list(physicians)),
-            "lab": {test: rng.randint(20, 400) for test in TESTS},
+            "weight_kg": worlds.whole(rng, 450, 1400) / 10,
+            "drug": drug_ids[worlds.whole(rng, 0, 9)],
+            "physician_id": physician_ids[worlds.whole(rng, 0, 7)],
+            "next_visit": days[worlds.whole(rng, 0, 3)],
+            "time": f"{8 + minute // 12:02}:{minute % 12 * 5:02}",
+            "lab": {test: worlds.whole(rng, 20, 400) for test in TESTS},
+            "pad": rng.random(),
         }
-        for chart, name in zip(_ids(rng, "C", 12), people, strict=True)
+        for chart, name, minute in zip(worlds.ids(rng, "C", 12), people[:12], minutes, strict=True)
     }
-    tests = {
-        f"{chart}-{test}": {"patient": row["patient"], "test": test}
-        for chart, row in charts.items()
-        for test in TESTS
-    }
-    return {"physicians": physicians, "drugs": drugs, "charts": charts, "tests": tests}
+    return {"physicians": physicians, "drugs": drugs, "charts": charts}
 
 
 def find_chart(world: World, patient: str) -> Any:
-    return {"chart": _find(world["charts"], "patient", patient, "patient")}
+    return {"chart": worlds.find(world["charts"], "patient", patient, "patient")}
 
 
 def chart_info(world: World, chart: str) -> Any:
-    row = _get(world["charts"], chart, "chart")
-    return {"weight": row["weight"], "drug": row["drug"], "physician_id": row["physician_id"]}
+    row = worlds.get(world["charts"], chart, "chart")
+    return {key: row[key] for key in ("weight_kg", "drug", "physician_id", "next_visit")}
 
 
 def drug_info(world: World, drug: str) -> Any:
-    return _get(world["drugs"], drug, "drug")
+    return dict(worlds.get(world["drugs"], drug, "drug"))
 
 
 def lab_value(world: World, chart: str, test: str) -> Any:
-    values = _get(world["charts"], chart, "chart")["lab"]
-    if test.casefold() not in values:
-        raise ValueError(f"no test {test!r}; tests are: {', '.join(values)}")
-    return {"value": values[test.casefold()]}
+    row = worlds.get(world["charts"], chart, "chart")
+    return {"value": row["lab"][test]}
 
 
 def physician_info(world: World, physician_id: str) -> Any:
-    return _get(world["physicians"], physician_id, "physician")
+    return dict(worlds.get(world["physicians"], physician_id, "physician"))
 
 
-def _ids(rng: random.Random, letter: str, n: int) -> list[str]:
-    return [f"{letter}{number}" for number in rng.sample(range(10, 100), n)]
+def list_visits(world: World, day: str) -> Any:
+    wanted = worlds.day(day)
+    visits = [
+        {"time": row["time"], "chart": chart}
+        for chart, row in world["charts"].items()
+        if row["next_visit"] == wanted
+    ]
+    return {"visits": sorted(visits, key=lambda visit: visit["time"])}
 
 
-def _same(name: str, given: str) -> bool:
-    return name.casefold() == given.strip().casefold()
-
-
-def _find(table: dict[str, dict[str, Any]], key: str, value: str, what: str) -> str:
-    for row_id, row in table.items():
-        if _same(row[key], value):
-            return row_id
-    raise LookupError(f"no {what} {value!r}")
-
-
-def _get(table: dict[str, dict[str, Any]], row_id: str, what: str) -> dict[str, Any]:
-    if row_id not in table:
-        raise LookupError(f"no {what} {row_id!r}")
-    return table[row_id]
+def refill_drug(world: World, chart: str, n_days: int) -> Any:
+    row = worlds.get(world["charts"], chart, "chart")
+    if not 1 <= n_days <= 365:
+        raise ValueError("n_days must be from 1 to 365")
+    return {"refill_no": worlds.code("RX", row["pad"], n_days)}

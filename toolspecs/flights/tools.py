@@ -3,91 +3,105 @@
 import random
 from typing import Any
 
+from tmcli import worlds
+
 World = dict[str, dict[str, dict[str, Any]]]
 
-STEMS = [
-    "North", "Maple", "River", "Stone", "Green", "Lake", "Summer", "Eagle", "Clear", "Oak",
-    "Winter", "Silver",
-]  # fmt: skip
-ENDS = ["ford", "ville", "haven", "ton", "burg", "field", "mouth", "dale", "bury", "gate"]
-FIRST = ["Dana", "Miles", "Priya", "Kofi", "Lena", "Tomas", "Yuki", "Omar", "Bella", "Sven", "Rosa", "Ivan"]
+STEMS = (
+    "Maple Clear Oak Kings Brook Elder Alder Cedar Hazel Linden Willow Birch Rowan Juniper Poplar Spruce "
+    "Sycamore Larch Beech Aspen Hickory Laurel Myrtle Walnut Chestnut Elm Holly Ivy Bracken Heather Fern "
+    "Moss Reed Rush Sedge Clover Nettle Thistle Bramble Briar"
+).split()
+ENDS = [
+    end + tail
+    for end in "ford ville haven ton burg field mouth dale bury gate".split()
+    for tail in ("", " Falls", " Heights", " Junction", " Crossing", " Springs", " Beach")
+]
+FIRST = (
+    "Dana Miles Priya Kofi Lena Tomas Yuki Omar Bella Sven Rosa Ivan Astrid Malik Freya Nils Signe Anders "
+    "Mei Tariq Solveig Rasmus Linnea Jonas"
+).split()
 LAST = [
-    "Okafor", "Lindgren", "Castillo", "Novak", "Tanaka", "Brandt", "Moreau", "Haddad", "Kowalski",
-    "Duarte", "Petrov", "Jansen",
-]  # fmt: skip
+    start + end
+    for start in "Lind Berg Dahl Sand Holm Ek Strand Lund Ny Gran Sjo Ceder Bjork Hede Alm Ros Vester".split()
+    for end in "gren strom qvist blad vall stedt mark fors ander gard".split()
+]
 
 
 def make_world(seed: int) -> World:
     rng = random.Random(seed)
-    people = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], 18)
-    cities = rng.sample([stem + end for stem in STEMS for end in ENDS], 9)
+    people = worlds.pairs(rng, FIRST, LAST, 18)
+    cities = worlds.pairs(rng, STEMS, ENDS, 10, form="{}{}")
     planes = {
-        plane_id: {"pilot": name, "seats": rng.randint(40, 480)}
-        for plane_id, name in zip(_ids(rng, "P", 8), people[:8], strict=True)
+        plane_id: {"pilot": name, "seats": worlds.whole(rng, 40, 480)}
+        for plane_id, name in zip(worlds.ids(rng, "P", 8), people[:8], strict=True)
     }
-    routes = rng.sample([(a, b) for a in cities for b in cities if a != b], 14)
+    plane_ids = list(planes)
+    days = [worlds.date(rng, 2025, 2026) for _ in range(3)]
+    prices = worlds.distinct(rng, 840, 14)
     flights = {
         flight_id: {
-            "origin": origin,
-            "target": target,
-            "gate": f"{rng.choice('CDE')}{rng.randint(10, 60)}",
-            "price": rng.randint(60, 900),
-            "plane_id": rng.choice(list(planes)),
+            "origin": cities[route // 7],  # out of three cities, to seven others
+            "target": cities[3 + route % 7],
+            "date": days[worlds.whole(rng, 0, 2)],
+            "gate": f"{'CDE'[worlds.whole(rng, 0, 2)]}{worlds.whole(rng, 10, 60)}",
+            "duration_min": worlds.whole(rng, 45, 700),
+            "price_eur": 60 + price,
+            "plane_id": plane_ids[worlds.whole(rng, 0, 7)],
+            "fare": rng.random(),
         }
-        for flight_id, (origin, target) in zip(_ids(rng, "F", 14), routes, strict=True)
+        for flight_id, route, price in zip(
+            worlds.ids(rng, "F", 14), worlds.distinct(rng, 21, 14), prices, strict=True
+        )
     }
+    flight_ids = list(flights)
     tickets = {
         ticket: {
             "passenger": name,
-            "seat": f"{rng.randint(1, 45)}{rng.choice('ABCDEF')}",
-            "flight_id": rng.choice(list(flights)),
+            "seat": f"{worlds.whole(rng, 1, 45)}{'ABCDEF'[worlds.whole(rng, 0, 5)]}",
+            "flight_id": flight_ids[worlds.whole(rng, 0, 13)],
         }
-        for ticket, name in zip(_ids(rng, "T", 10), people[8:], strict=True)
+        for ticket, name in zip(worlds.ids(rng, "T", 10), people[8:], strict=True)
     }
     return {"planes": planes, "flights": flights, "tickets": tickets}
 
 
 def find_flight(world: World, origin: str, target: str) -> Any:
+    ends = worlds.plain(origin), worlds.plain(target)
     for flight_id, flight in world["flights"].items():
-        if _same(flight["origin"], origin) and _same(flight["target"], target):
+        if (flight["origin"].casefold(), flight["target"].casefold()) == ends:
             return {"flight_id": flight_id}
     raise LookupError(f"no flight from {origin!r} to {target!r}")
 
 
+def list_departures(world: World, city: str, date: str) -> Any:
+    when, where = worlds.day(date), worlds.plain(city)
+    found = [
+        {"flight_id": flight_id, "price_eur": flight["price_eur"]}
+        for flight_id, flight in world["flights"].items()
+        if flight["date"] == when and flight["origin"].casefold() == where
+    ]
+    return {"flights": sorted(found, key=lambda flight: flight["price_eur"])}
+
+
 def flight_info(world: World, flight_id: str) -> Any:
-    flight = _get(world["flights"], flight_id, "flight")
-    return {"gate": flight["gate"], "price": flight["price"], "plane_id": flight["plane_id"]}
+    flight = worlds.get(world["flights"], flight_id, "flight")
+    return {key: flight[key] for key in ("date", "gate", "duration_min", "price_eur", "plane_id")}
 
 
 def plane_info(world: World, plane_id: str) -> Any:
-    return _get(world["planes"], plane_id, "plane")
+    return dict(worlds.get(world["planes"], plane_id, "plane"))
 
 
 def find_ticket(world: World, passenger: str) -> Any:
-    return {"ticket": _find(world["tickets"], "passenger", passenger, "passenger")}
+    return {"ticket": worlds.find(world["tickets"], "passenger", passenger, "passenger")}
 
 
 def ticket_info(world: World, ticket: str) -> Any:
-    row = _get(world["tickets"], ticket, "ticket")
+    row = worlds.get(world["tickets"], ticket, "ticket")
     return {"seat": row["seat"], "flight_id": row["flight_id"]}
 
 
-def _ids(rng: random.Random, letter: str, n: int) -> list[str]:
-    return [f"{letter}{number}" for number in rng.sample(range(10, 100), n)]
-
-
-def _same(name: str, given: str) -> bool:
-    return name.casefold() == given.strip().casefold()
-
-
-def _find(table: dict[str, dict[str, Any]], key: str, value: str, what: str) -> str:
-    for row_id, row in table.items():
-        if _same(row[key], value):
-            return row_id
-    raise LookupError(f"no {what} {value!r}")
-
-
-def _get(table: dict[str, dict[str, Any]], row_id: str, what: str) -> dict[str, Any]:
-    if row_id not in table:
-        raise LookupError(f"no {what} {row_id!r}")
-    return table[row_id]
+def book_seat(world: World, flight_id: str, cabin: str) -> Any:
+    flight = worlds.get(world["flights"], flight_id, "flight")
+    return {"booking": worlds.code("BK", flight["fare"], cabin)}

@@ -3,91 +3,115 @@
 import random
 from typing import Any
 
+from tmcli import worlds
+
 World = dict[str, dict[str, dict[str, Any]]]
 
-STYLES = [
-    "Creamy", "Crispy", "Roasted", "Spicy", "Pickled", "Braised", "Glazed", "Grilled", "Steamed",
-    "Buttered", "Toasted", "Stuffed",
-]  # fmt: skip
+STYLES = (
+    "Creamy Crispy Roasted Spicy Pickled Braised Glazed Grilled Steamed Buttered Toasted Stuffed Charred "
+    "Poached Candied Whipped Folded Layered Rustic Tangy Peppered Marinated Smothered Twice-Baked"
+).split()
 FOODS = [
-    "Leek", "Barley", "Salmon", "Turnip", "Mushroom", "Lentil", "Cabbage", "Chicken", "Pumpkin",
-    "Noodle", "Bean", "Squash",
-]  # fmt: skip
-SHADES = ["Black", "White", "Pink", "Amber", "Dark", "Pale", "Smoky", "Sweet", "Wild", "Mild"]
-SPICES = ["Pepper", "Cumin", "Saffron", "Clove", "Ginger", "Sumac", "Paprika", "Fennel", "Anise", "Thyme"]
-FIRST = [
-    "Nadia", "Pablo", "Greta", "Ravi", "Simone", "Felix", "Anouk", "Mateo", "Ingrid", "Dario",
-    "Celia", "Bruno",
-]  # fmt: skip
+    f"{food} {form}"
+    for food in (
+        "Leek Barley Salmon Turnip Mushroom Lentil Cabbage Chicken Pumpkin Noodle Bean Squash Parsnip Trout "
+        "Spinach Chickpea Celery Duck Artichoke Polenta"
+    ).split()
+    for form in "Soup Stew Pie Salad Gratin Curry Roll Tart".split()
+]
+SHADES = (
+    "Black White Pink Amber Dark Pale Smoky Sweet Wild Mild Bitter Sharp Toasted Sundried Mountain Island "
+    "Highland Royal Rose Blue Cracked Aged"
+).split()
+SPICES = [
+    f"{spice} {form}".strip()
+    for spice in (
+        "Pepper Cumin Saffron Clove Ginger Sumac Paprika Fennel Anise Thyme Cardamom Nutmeg Turmeric "
+        "Coriander Tarragon Marjoram Oregano Caraway Juniper Galangal"
+    ).split()
+    for form in ("", "Seed", "Powder", "Flakes", "Leaf", "Salt", "Paste", "Oil")
+]
+FIRST = (
+    "Nadia Pablo Greta Ravi Simone Felix Anouk Mateo Ingrid Dario Celia Bruno Ilaria Rocco Pilar Andreu "
+    "Chiara Renzo Livia Tadeo Marisol Enzo Noemi Silvio"
+).split()
 LAST = [
-    "Marchetti", "Dubois", "Santoro", "Hoffman", "Iyer", "Carvalho", "Romero", "Vogel", "Laurent",
-    "Bianchi", "Serrano", "Keller",
-]  # fmt: skip
+    start + end
+    for start in "Mar San Bel Ros Car Fer Gal Mon Pal Tor Val Vin Zan Lom Bar".split()
+    for end in "chetti toro lini varo rante letto dero gano pone zini".split()
+]
 
 
 def make_world(seed: int) -> World:
     rng = random.Random(seed)
-    people = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], 8)
-    dishes = rng.sample([f"{style} {food}" for style in STYLES for food in FOODS], 14)
-    spices = rng.sample([f"{shade} {spice}" for shade in SHADES for spice in SPICES], 12)
+    spices = worlds.pairs(rng, SHADES, SPICES, 12)
     cooks = {
-        cook_id: {"cook": name, "phone": str(rng.randint(10000, 99999))}
-        for cook_id, name in zip(_ids(rng, "K", 8), people, strict=True)
+        cook_id: {"cook": name, "phone": str(worlds.whole(rng, 10000, 99999))}
+        for cook_id, name in zip(worlds.ids(rng, "K", 8), worlds.pairs(rng, FIRST, LAST, 8), strict=True)
     }
+    cook_ids = list(cooks)
+    times = worlds.distinct(rng, 180, 14)
     recipes = {
         recipe_id: {
             "dish": dish,
-            "minutes": rng.randint(11, 190),
-            "cook_id": rng.choice(list(cooks)),
-            "spice": rng.choice(spices),
+            "time_min": 11 + time,
+            "spice": spices[worlds.whole(rng, 0, 5)],  # half of the spices are in several dishes
+            "cook_id": cook_ids[worlds.whole(rng, 0, 7)],
         }
-        for recipe_id, dish in zip(_ids(rng, "D", 14), dishes, strict=True)
+        for recipe_id, dish, time in zip(
+            worlds.ids(rng, "D", 14), worlds.pairs(rng, STYLES, FOODS, 14), times, strict=True
+        )
     }
     jars = {
-        jar: {"spice": spice, "grams": rng.randint(5, 400), "price": rng.randint(101, 999) / 100}
-        for jar, spice in zip(_ids(rng, "J", 12), spices, strict=True)
+        jar: {
+            "spice": spice,
+            "stock_g": worlds.whole(rng, 5, 400),
+            "price_eur": worlds.whole(rng, 101, 999) / 100,
+            "best_before": worlds.date(rng, 2026, 2028),
+            "restock": worlds.date(rng, 2025, 2026),
+            "batch": rng.random(),
+        }
+        for jar, spice in zip(worlds.ids(rng, "J", 12), spices, strict=True)
     }
     return {"cooks": cooks, "recipes": recipes, "jars": jars}
 
 
 def find_recipe(world: World, dish: str) -> Any:
-    return {"recipe_id": _find(world["recipes"], "dish", dish, "dish")}
+    return {"recipe_id": worlds.find(world["recipes"], "dish", dish, "dish")}
 
 
 def recipe_info(world: World, recipe_id: str) -> Any:
-    recipe = _get(world["recipes"], recipe_id, "recipe")
-    return {"minutes": recipe["minutes"], "cook_id": recipe["cook_id"], "spice": recipe["spice"]}
+    recipe = worlds.get(world["recipes"], recipe_id, "recipe")
+    return {key: recipe[key] for key in ("time_min", "spice", "cook_id")}
+
+
+def list_recipes(world: World, ingredient: str) -> Any:
+    wanted = worlds.plain(ingredient)
+    found = [
+        (recipe["time_min"], recipe_id)
+        for recipe_id, recipe in world["recipes"].items()
+        if recipe["spice"].casefold() == wanted
+    ]
+    if not found:
+        raise LookupError(f"no recipe with {ingredient!r}")
+    return {"recipe_ids": [recipe_id for _, recipe_id in sorted(found)]}
 
 
 def cook_info(world: World, cook_id: str) -> Any:
-    return _get(world["cooks"], cook_id, "cook")
+    return dict(worlds.get(world["cooks"], cook_id, "cook"))
 
 
 def find_jar(world: World, spice: str) -> Any:
-    return {"jar": _find(world["jars"], "spice", spice, "spice")}
+    return {"jar": worlds.find(world["jars"], "spice", spice, "spice")}
 
 
 def jar_info(world: World, jar: str) -> Any:
-    row = _get(world["jars"], jar, "jar")
-    return {"grams": row["grams"], "price": row["price"]}
+    row = worlds.get(world["jars"], jar, "jar")
+    return {key: row[key] for key in ("stock_g", "price_eur", "best_before")}
 
 
-def _ids(rng: random.Random, letter: str, n: int) -> list[str]:
-    return [f"{letter}{number}" for number in rng.sample(range(10, 100), n)]
-
-
-def _same(name: str, given: str) -> bool:
-    return name.casefold() == given.strip().casefold()
-
-
-def _find(table: dict[str, dict[str, Any]], key: str, value: str, what: str) -> str:
-    for row_id, row in table.items():
-        if _same(row[key], value):
-            return row_id
-    raise LookupError(f"no {what} {value!r}")
-
-
-def _get(table: dict[str, dict[str, Any]], row_id: str, what: str) -> dict[str, Any]:
-    if row_id not in table:
-        raise LookupError(f"no {what} {row_id!r}")
-    return table[row_id]
+def order_spice(world: World, jar: str, amount_g: int, deliver_on: str) -> Any:
+    row = worlds.get(world["jars"], jar, "jar")
+    if amount_g < 1:
+        raise ValueError("amount_g must be at least 1")
+    return {"order_no": worlds.code("SP", row["batch"], amount_g, worlds.day(deliver_on))}

@@ -3,88 +3,94 @@
 import random
 from typing import Any
 
+from tmcli import worlds
+
 World = dict[str, dict[str, dict[str, Any]]]
 
-MOODS = [
-    "Silent", "Crimson", "Hidden", "Broken", "Golden", "Frozen", "Endless", "Distant", "Burning",
-    "Hollow", "Velvet", "Bitter",
-]  # fmt: skip
-THEMES = [
-    "Harbor", "Mirror", "Orchard", "Lantern", "Empire", "Canyon", "Whisper", "Bridge", "Kingdom",
-    "Promise", "Compass", "Shadow",
-]  # fmt: skip
-FIRST = [
-    "Clara", "Edwin", "Irene", "Oscar", "Helen", "Victor", "Agnes", "Hugo", "Martha", "Leonard",
-    "Edith", "Walter",
-]  # fmt: skip
+MOODS = (
+    "Silent Crimson Hidden Broken Golden Frozen Endless Distant Burning Hollow Velvet Bitter Wandering "
+    "Secret Scarlet Restless Fading Ivory Lonely Drifting Shattered Gentle Midnight Ancient Painted "
+    "Vanishing Iron Borrowed Second Nameless Forgotten Quiet Paper Seventh Tangled Patient Winding "
+    "Luminous Stolen Sunken Faithful Crooked Reckless Half-Lit Trembling Unwritten Cold Hopeful Weathered "
+    "Longest ).split("
+).split()
+THEMES = (
+    "Mirror Orchard Lantern Empire Canyon Whisper Bridge Kingdom Promise Compass Shadow Letter Garment Oath "
+    "Daughter Staircase Rebellion Melody Horizon Cathedral Voyage Window Archive Raven Feather Hourglass "
+    "Tower Stranger Memory Pilgrim Crown Threshold Ember Inheritance Labyrinth Cartographer Tide Heir Meadow "
+    "Alphabet Journey Portrait Silence Envelope Almanac Verdict Season Witness Riddle Testament"
+).split()
+FIRST = (
+    "Clara Edwin Irene Oscar Helen Victor Agnes Hugo Martha Leonard Edith Walter Winifred Arthur Beatrice "
+    "Cecil Dorothy Eustace Florence Gilbert Harriet Ivor Josephine Lionel"
+).split()
 LAST = [
-    "Whitlock", "Barlow", "Fenwick", "Harding", "Ashby", "Mercer", "Langley", "Thorne", "Pruitt",
-    "Winslow", "Garland", "Sexton",
-]  # fmt: skip
+    start + end
+    for start in "Whit Bar Fen Har Ash Lang Thorn Pru Wins Gar Sel Hather Wood Black Red Lamp Cress".split()
+    for end in "wick low ford by ley well combe worth bourne stead".split()
+]
 
 
 def make_world(seed: int) -> World:
     rng = random.Random(seed)
-    people = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], 18)
-    titles = rng.sample([f"{mood} {theme}" for mood in MOODS for theme in THEMES], 14)
+    people = worlds.pairs(rng, FIRST, LAST, 20)
     authors = {
-        author_id: {"author": name, "born": rng.randint(1700, 1899)}
-        for author_id, name in zip(_ids(rng, "A", 8), people[:8], strict=True)
+        author_id: {"author": name, "born": worlds.whole(rng, 1700, 1899)}
+        for author_id, name in zip(worlds.ids(rng, "A", 8), people[:8], strict=True)
     }
+    author_ids = list(authors)
     books = {
         book_id: {
             "title": title,
-            "year": rng.randint(1900, 2020),
-            "pages": rng.randint(90, 990),
-            "author_id": rng.choice(list(authors)),
+            "year": worlds.whole(rng, 1900, 2020),
+            "pages": worlds.whole(rng, 90, 990),
+            "shelf": f"{'NEWS'[worlds.whole(rng, 0, 3)]}-{worlds.whole(rng, 10, 99)}",
+            "author_id": author_ids[worlds.whole(rng, 0, 7)],
+            "slip": rng.random(),
         }
-        for book_id, title in zip(_ids(rng, "B", 14), titles, strict=True)
+        for book_id, title in zip(worlds.ids(rng, "B", 14), worlds.pairs(rng, MOODS, THEMES, 14), strict=True)
     }
+    days = [worlds.date(rng, 2025, 2026) for _ in range(5)]
+    book_ids = list(books)
     readers = {
-        reader_id: {"name": name, "book_id": rng.choice(list(books)), "days": rng.randint(2, 90)}
-        for reader_id, name in zip(_ids(rng, "R", 10), people[8:], strict=True)
+        reader_id: {
+            "name": name,
+            "book_id": book_ids[worlds.whole(rng, 0, 13)],
+            "due": days[worlds.whole(rng, 0, 4)],
+        }
+        for reader_id, name in zip(worlds.ids(rng, "R", 12), people[8:], strict=True)
     }
     return {"authors": authors, "books": books, "readers": readers}
 
 
 def find_book(world: World, title: str) -> Any:
-    return {"book_id": _find(world["books"], "title", title, "book")}
+    return {"book_id": worlds.find(world["books"], "title", title, "book")}
 
 
 def book_info(world: World, book_id: str) -> Any:
-    book = _get(world["books"], book_id, "book")
-    return {"year": book["year"], "pages": book["pages"], "author_id": book["author_id"]}
+    book = worlds.get(world["books"], book_id, "book")
+    return {key: book[key] for key in ("year", "pages", "shelf", "author_id")}
 
 
 def author_info(world: World, author_id: str) -> Any:
-    return _get(world["authors"], author_id, "author")
+    return dict(worlds.get(world["authors"], author_id, "author"))
 
 
 def find_reader(world: World, name: str) -> Any:
-    return {"reader_id": _find(world["readers"], "name", name, "reader")}
+    return {"reader_id": worlds.find(world["readers"], "name", name, "reader")}
 
 
 def loan_info(world: World, reader_id: str) -> Any:
-    reader = _get(world["readers"], reader_id, "reader")
-    return {"book_id": reader["book_id"], "days": reader["days"]}
+    reader = worlds.get(world["readers"], reader_id, "reader")
+    return {"book_id": reader["book_id"], "due": reader["due"]}
 
 
-def _ids(rng: random.Random, letter: str, n: int) -> list[str]:
-    return [f"{letter}{number}" for number in rng.sample(range(10, 100), n)]
+def list_due(world: World, date: str) -> Any:
+    due = worlds.day(date)
+    return {"reader_ids": [reader_id for reader_id, row in world["readers"].items() if row["due"] == due]}
 
 
-def _same(name: str, given: str) -> bool:
-    return name.casefold() == given.strip().casefold()
-
-
-def _find(table: dict[str, dict[str, Any]], key: str, value: str, what: str) -> str:
-    for row_id, row in table.items():
-        if _same(row[key], value):
-            return row_id
-    raise LookupError(f"no {what} {value!r}")
-
-
-def _get(table: dict[str, dict[str, Any]], row_id: str, what: str) -> dict[str, Any]:
-    if row_id not in table:
-        raise LookupError(f"no {what} {row_id!r}")
-    return table[row_id]
+def reserve_book(world: World, book_id: str, reader_id: str) -> Any:
+    book = worlds.get(world["books"], book_id, "book")
+    worlds.get(world["readers"], reader_id, "reader")
+    return {"code": worlds.code("RC", book["slip"], reader_id)}
