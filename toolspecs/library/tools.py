@@ -12,7 +12,7 @@ MOODS = (
     "Secret Scarlet Restless Fading Ivory Lonely Drifting Shattered Gentle Midnight Ancient Painted "
     "Vanishing Iron Borrowed Second Nameless Forgotten Quiet Paper Seventh Tangled Patient Winding "
     "Luminous Stolen Sunken Faithful Crooked Reckless Half-Lit Trembling Unwritten Cold Hopeful Weathered "
-    "Longest ).split("
+    "Longest"
 ).split()
 THEMES = (
     "Mirror Orchard Lantern Empire Canyon Whisper Bridge Kingdom Promise Compass Shadow Letter Garment Oath "
