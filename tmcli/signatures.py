@@ -51,7 +51,8 @@ class Source:
     path: str
     text: str
     functions: dict[str, Function] = field(default_factory=dict)
-    has_world: bool = False
+    world_line: int | None = None
+    """Where `make_world` is defined."""
     faults: list[InputError] = field(default_factory=list)
     """What keeps a function from being a tool."""
     names: dict[str, str] = field(default_factory=dict)
@@ -95,10 +96,10 @@ def read(path: str) -> Source:
     for node in _statements(tree.body):
         _note(source, node)
     for function in source.functions.values():
-        if source.has_world and not function.takes_world:
+        if source.world_line and not function.takes_world:
             remedy = f"make `world` its first parameter, or begin its name with _, or drop {MAKE_WORLD}"
             source.fault(function.line, function.name, "takes no world, yet the file makes one", remedy)
-        if function.takes_world and not source.has_world:
+        if function.takes_world and not source.world_line:
             remedy = f"define {MAKE_WORLD}(seed), or rename the parameter"
             source.fault(function.line, function.name, "takes a world, and nothing makes one", remedy)
     return source
@@ -128,7 +129,7 @@ def _note(source: Source, node: ast.stmt) -> None:
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
             source.aliases[name] = value
         case ast.FunctionDef(name="make_world"):
-            source.has_world = True
+            source.world_line = node.lineno
         case ast.AsyncFunctionDef(name=name) if not name.startswith("_"):
             source.fault(node.lineno, name, "is an async function", "write a plain `def`")
         case ast.FunctionDef(name=name) if not name.startswith("_"):
