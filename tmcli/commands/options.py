@@ -201,7 +201,7 @@ def world(
 
     if record is not None and replay is not None and Path(record).resolve() == Path(replay).resolve():
         raise UsageError(f"{record} cannot be recorded and replayed at once", "record to another name")
-    if record is not None and Path(record).resolve() == Path(output).resolve():
+    if record not in (None, "-") and Path(record).resolve() == Path(output).resolve():
         raise UsageError(f"{record} is the output already", "record to another name")
     recorder = None if record is None else Recorder(record, resume=resume, force=force)
     return World(timeout_s, simulate=simulate, record=recorder, replay=replay)

@@ -73,8 +73,9 @@ class Replay:
     def over(self, task_id: str, sample: int) -> ReplaySession:
         """A session of this task."""
         places = self._places.get(task_id, [])
-        latest = sorted(places, key=lambda place: (place[0] != sample, place[0], -place[1]))
-        return ReplaySession(self, task_id, [offset for _, offset in latest])
+        best_first = sorted(places, key=lambda place: (place[0] != sample, place[0], -place[1]))
+        is_own = bool(best_first) and best_first[0][0] == sample
+        return ReplaySession(self, task_id, [offset for _, offset in best_first], is_own)
 
     def answers(self, offset: int) -> dict[bytes, list[Answer]]:
         """What one episode's calls brought, by name and arguments."""
@@ -110,9 +111,11 @@ class Replay:
 class ReplaySession:
     """An episode's tools, as they answered."""
 
-    def __init__(self, recordings: Replay, task_id: str, offsets: list[int]) -> None:
+    def __init__(self, recordings: Replay, task_id: str, offsets: list[int], is_own: bool) -> None:
+        """`offsets` of the episodes to look into, the best first; `is_own`: that is this very episode."""
         self.recordings = recordings
         self.task_id = task_id
+        self.is_own = is_own
         self._unread = offsets
         self._read: list[dict[bytes, list[Answer]]] = []
         self._made: Counter[bytes] = Counter()
@@ -143,7 +146,7 @@ class ReplaySession:
             if i == len(self._read):
                 self._read.append(self.recordings.answers(self._unread.pop(0)))
             answers = self._read[i].get(wanted, [])
-            if i > 0:  # of another episode, whose failure is not ours
+            if i > 0 or not self.is_own:  # another episode's failure is not ours
                 answers = [answer for answer in answers if not isinstance(answer, str)]
             if answers:
                 return answers[min(nth, len(answers) - 1)]

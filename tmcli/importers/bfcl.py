@@ -58,10 +58,11 @@ def installed() -> list[str]:
     if found is None or found.origin is None:
         raise UsageError("the package bfcl-eval is not installed", GET)
     data = Path(found.origin).with_name("data")
-    paths = [path for category in SINGLE_TURN for path in data.glob(f"BFCL_v*_{category}.json")]
+    named = {re.sub(r"\ABFCL_v\d+_", "", path.stem): str(path) for path in sorted(data.glob("BFCL_v*.json"))}
+    paths = [named[category] for category in SINGLE_TURN if category in named]
     if not paths:
         raise UsageError(f"the package bfcl-eval has no data that can be read in {data}", GET)
-    return [str(path) for path in paths]
+    return paths
 
 
 def read(path: str) -> Iterator[Task]:
