@@ -1,8 +1,10 @@
 """Hostile and broken tool code, as real sources in real child processes."""
 
 import asyncio
+import functools
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -15,7 +17,8 @@ from typing import Any
 import pytest
 
 from tmcli.environments import Observation
-from tmcli.environments.sandbox import ZYGOTE, Sandbox, SandboxSession
+from tmcli.environments.lock import CALLS, MACHINES
+from tmcli.environments.sandbox import ENVIRONMENT, ZYGOTE, Sandbox, SandboxSession
 from tmcli.errors import EnvironmentFailure
 
 OK = "def ok(value=1): return {'value': value}"
@@ -46,17 +49,18 @@ def running(
     return asyncio.run(run())
 
 
-def attack(source: str, **limits: Any) -> Observation:
-    """Call the tool `bad`; whatever it does, the next call of the same session is answered."""
+def attack(source: str, timeout_s: float = 5, **arguments: Any) -> Observation:
+    """Call the tool `bad`; whatever it does, the next calls of this and of a new session are answered."""
 
-    async def script(_: Sandbox, session: SandboxSession) -> Observation:
+    async def script(sandbox: Sandbox, session: SandboxSession) -> Observation:
         assert (await session.call("ok", {})).ok
-        seen = await session.call("bad", {})
-        after = await session.call("ok", {"value": 2})
-        assert (after.ok, after.text) == (True, '{"value": 2}')
+        seen = await session.call("bad", arguments)
+        for healthy in (session, sandbox.open(session.spec, unchecked)):
+            after = await healthy.call("ok", {"value": 2})
+            assert (after.ok, after.text) == (True, '{"value": 2}')
         return seen
 
-    seen: Observation = running(script, {"bad": source}, **limits)
+    seen: Observation = running(script, {"bad": source}, timeout_s=timeout_s)
     return seen
 
 
@@ -68,12 +72,49 @@ def said(seen: Observation) -> str:
     return error
 
 
+@functools.cache
+def granted() -> frozenset[str]:
+    """The locks that this machine's kernel grants to a child."""
+    return frozenset(json.loads(attack("import sys\ndef bad(): return sys.modules['__main__'].GRANTED").text))
+
+
+@pytest.fixture
+def locked() -> None:
+    """For what holds with all locks on; `test_holds.py` has the rest."""
+    if not granted() >= {"landlock", "seccomp"}:
+        pytest.skip(f"this kernel grants only: {', '.join(sorted(granted()))}")
+
+
+EVERY = """
+import ctypes, errno, fcntl, os, pathlib, resource, signal, socket, subprocess, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def bad(tries, **names):
+    said = {}
+    for attempt in tries:
+        try: said[attempt] = repr(eval(attempt, globals(), names))
+        except BaseException as error: said[attempt] = type(error).__name__
+    return said
+"""
+
+
+def every(tries: list[str], **names: Any) -> dict[str, str]:
+    """What comes of each expression, evaluated by tool code: the value as `repr` has it, or the error."""
+    seen = attack(EVERY, tries=tries, **names)
+    assert seen.ok, seen.text
+    told: dict[str, str] = json.loads(seen.text)
+    return told
+
+
+# ---- what it survives --------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [
         ("import sys\ndef bad(): sys.exit(3)", "SystemExit: 3"),
         ("import os\ndef bad(): os._exit(3)", "the tool ended its own process (exit code 3)"),
-        ("import os\ndef bad(): os.abort()", "the tool crashed (SIGABRT)"),
+        ("import os\ndef bad(): os.abort()", "the tool crashed (SIG"),
+        ("import ctypes\ndef bad(): ctypes.string_at(0)", "the tool crashed (SIGSEGV)"),
         ("def bad(): raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("class E(BaseException): pass\ndef bad(): raise E('x')", "E: x"),
         ("def bad(): raise ValueError('no book \"x\"\\n\\x00é\\ud800')", 'ValueError: no book "x"\n\x00é?'),
@@ -82,8 +123,16 @@ def said(seen: Observation) -> str:
             "E, with a message that cannot be shown",
         ),
         ("def bad(): return bad()", "RecursionError: maximum recursion depth exceeded"),
+        (  # down the stack of C
+            "import sys\ndef bad(x=1): sys.setrecursionlimit(10**9); return [*map(bad, [x])]",
+            "the tool crashed (SIGSEGV)",
+        ),
+        ("def bad():\n a = []\n for _ in range(10**5): a = [a]\n return a", "RecursionError: maximum recurs"),
         ("def bad(): return bytearray(10**9)", "the tool ran out of memory (256 MB)"),
         ("def bad():\n a = []\n while True: a.append('x' * 10**6)", "the tool ran out of memory (256 MB)"),
+        ("import mmap\ndef bad(): return mmap.mmap(-1, 10**9)", "OSError: [Errno 12] Cannot allocate memory"),
+        ("def bad(): return 10**10_000", "ValueError: Exceeds the limit (4300 digits)"),
+        ("import builtins\ndef bad(): builtins.len = None", "the tool ended its own process (exit code 0)"),
         ("def bad(): return input()", "EOFError: EOF when reading a line"),
         ("def bad(:", "SyntaxError: invalid syntax (<bad>, line 1)"),
         ("def other(): return 1", "NameError: name 'bad' is not defined"),
@@ -93,58 +142,237 @@ def said(seen: Observation) -> str:
     ],
 )
 def test_what_the_tool_does_wrong_is_told(source: str, error: str) -> None:
-    assert said(attack(source, timeout_s=5)).startswith(error)
+    assert said(attack(source)).startswith(error)
+
+
+LOOPS = [
+    "def bad():\n while True: pass",
+    "while True: pass\ndef bad(): pass",
+    "def bad():\n while True:\n  try:\n   while True: pass\n  except BaseException: pass",
+    "import re\ndef bad(): re.match(r'(a+)+$', 'a' * 60 + 'b')",
+    "import time\ndef bad(): time.sleep(60)",
+    "def bad(): return 10 ** 10 ** 9",
+    "def bad():\n while True: print('x' * 1000, flush=True)",
+]
+DISARMED = (
+    "import signal, time\ndef bad():\n signal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
+    " signal.setitimer(signal.ITIMER_REAL, 0)\n while True: "
+)
 
 
 @pytest.mark.parametrize(
-    "source",
-    [
-        "def bad():\n while True: pass",
-        "while True: pass\ndef bad(): pass",
-        "def bad():\n while True:\n  try:\n   while True: pass\n  except BaseException: pass",
-        "import re\ndef bad(): re.match(r'(a+)+$', 'a' * 60 + 'b')",
-        "import time\ndef bad(): time.sleep(60)",
-        "def bad(): return 10 ** 10 ** 9",
-        "def bad():\n while True: print('x' * 1000, flush=True)",
-    ],
+    ("sources", "least", "most"),
+    [(LOOPS, 500, 1400), ([f"{DISARMED}time.sleep(60)", f"{DISARMED}pass"], 1500, 5000)],
+    ids=["the clock in the child", "the clock outside when that one is disarmed"],
 )
-def test_the_clock_in_the_child(source: str) -> None:
-    seen = attack(source)
-    assert (seen.ok, seen.text) == (False, LATE)
-    assert 500 <= seen.ms < 1400
+def test_a_call_past_its_time(sources: list[str], least: float, most: float) -> None:
+    """All at once, and each session goes on."""
+
+    async def late(sandbox: Sandbox, source: str) -> Observation:
+        session = sandbox.open({"kind": "python", "codes": {"ok": OK, "bad": source}}, unchecked)
+        seen = await session.call("bad", {})
+        assert (await session.call("ok", {})).ok
+        return seen
+
+    async def script(sandbox: Sandbox, session: SandboxSession) -> list[Observation]:
+        await session.call("ok", {})
+        return await asyncio.gather(*(late(sandbox, source) for source in sources))
+
+    for source, seen in zip(sources, running(script, {}), strict=True):
+        assert (source, seen.ok, seen.text) == (source, False, LATE)
+        assert least <= seen.ms < most
 
 
-@pytest.mark.parametrize("busy", ["time.sleep(60)", "\n  pass"])
-def test_the_clock_outside_when_the_inner_one_is_disarmed(busy: str) -> None:
-    seen = attack(
-        "import signal, time\ndef bad():\n signal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
-        f" signal.signal(signal.SIGXCPU, signal.SIG_IGN)\n while True: {busy}"
+def test_a_gigabyte_of_output_goes_nowhere() -> None:
+    flood = "import os\ndef bad():\n for fd in [1, 2] * 500: os.write(fd, data)\n return 1"
+    assert attack(f"data = b'x' * 10**6\n{flood}").text == "1"
+
+
+def test_a_tool_that_patches_everything_gets_its_reply_out() -> None:
+    source = (
+        "import builtins, json, os, signal, struct, sys\n"
+        "def bad():\n json.dumps = json.loads = json.JSONEncoder.encode = json.encoder.JSONEncoder = None\n"
+        " os.write = os.read = signal.setitimer = struct.pack = builtins.print = None\n"
+        " sys.modules.clear()\n return {'value': 1}"
     )
-    assert (seen.ok, seen.text) == (False, LATE)
-    assert seen.ms > 1400
+    assert attack(source).text == '{"value": 1}'
+
+
+# ---- what it keeps out -------------------------------------------------------------------------
+
+NO_PROCESSES = {
+    "os.fork()": "PermissionError",
+    "libc.fork()": "-1",
+    "libc.vfork()": "-1",
+    "os.system('true') >> 8": "127",  # what a shell says that cannot be started
+    "subprocess.run([sys.executable, '-c', ''])": "PermissionError",
+    "os.posix_spawn(sys.executable, ['python', '-c', ''], {})": "PermissionError",
+    "os.execv(sys.executable, ['python', '-c', ''])": "PermissionError",
+    "libc.execv(sys.executable.encode(), None)": "-1",
+    "threading.Thread(target=print).start()": "RuntimeError",
+    "libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.getpid, None) > 0": "True",  # its errno
+}
+THREAD = "libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.getpid, None)"
+BOMBS = {
+    "sum(libc.fork() != -1 for _ in range(500))": "0",
+    "sum(libc.syscall(435, bytes(88), 88) != -1 for _ in range(500))": "0",  # clone3
+    f"sum({THREAD} == 0 for _ in range(500))": "0",
+}
+NO_SIGNALS = {
+    "os.kill(ours, 0)": "PermissionError",
+    "os.kill(os.getppid(), 9)": "PermissionError",
+    "os.kill(os.getpid(), 9)": "PermissionError",
+    "os.killpg(0, 9)": "PermissionError",
+    "signal.raise_signal(9)": "PermissionError",
+    "signal.pthread_kill(threading.get_ident(), 9)": "PermissionError",
+    "libc.kill(ours, 0)": "-1",
+    "libc.sigqueue(ours, 0, None)": "-1",
+    "fcntl.fcntl(0, fcntl.F_SETOWN, ours)": "PermissionError",  # who gets SIGIO, or any other signal
+    "fcntl.fcntl(0, fcntl.F_SETSIG, 9)": "PermissionError",
+    "fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)": "PermissionError",
+    "libc.ptrace(16, ours, None, None)": "-1",
+    "os.pidfd_open(ours)": "PermissionError",
+    "os.setsid()": "PermissionError",
+    "os.setpgid(0, os.getppid())": "PermissionError",
+    "libc.prctl(1, 0, 0, 0, 0)": "-1",  # outlive the parent
+}
+NO_FILES_WRITTEN = {
+    "open('x', 'w')": "PermissionError",
+    "open(folder + '/x', 'w')": "PermissionError",
+    "open(file, 'a')": "PermissionError",
+    "open(file, 'r+')": "PermissionError",
+    "open('/dev/shm/x', 'w')": "PermissionError",
+    "os.open(folder, os.O_TMPFILE | os.O_RDWR)": "PermissionError",
+    "libc.creat((folder + '/x').encode(), 0o600)": "-1",
+    "os.truncate(file, 0)": "PermissionError",
+    "os.remove(file)": "PermissionError",
+    "os.rename(file, file + '2')": "PermissionError",
+    "os.link(file, file + '2')": "PermissionError",
+    "os.symlink(file, file + '2')": "PermissionError",
+    "os.mkdir(folder + '/x')": "PermissionError",
+    "os.rmdir(os.getcwd())": "PermissionError",
+    "os.mkfifo(folder + '/x')": "PermissionError",
+    "os.chmod(file, 0o600)": "PermissionError",
+    "os.chmod('/dev/null', 0o600)": "PermissionError",
+    "os.chown(file, os.getuid(), os.getgid())": "PermissionError",
+    "os.utime(file, (1, 1))": "PermissionError",
+    "os.setxattr(file, 'user.x', b'1')": "PermissionError",
+    "os.memfd_create('x')": "PermissionError",
+    "open(os.devnull, 'w').write('x' * 100)": "100",
+}
+NO_FILES_READ = {
+    "open(file)": "PermissionError",
+    "os.listdir(folder)": "PermissionError",
+    "open('/etc/passwd')": "PermissionError",
+    "os.listdir('/')": "PermissionError",
+    "os.listdir('..')": "PermissionError",
+    "os.listdir(home)": "PermissionError",
+    "open(project + '/pyproject.toml')": "PermissionError",
+    "open(project + '/tmcli/records.py')": "PermissionError",
+    "__import__('tmcli.records')": "ModuleNotFoundError",
+    "open(f'/proc/{ours}/environ')": "PermissionError",
+    "open(f'/proc/{os.getppid()}/environ')": "PermissionError",
+    "open('/proc/self/environ')": "PermissionError",
+    "open('/proc/self/root/etc/passwd')": "PermissionError",
+    "os.open('/etc/passwd', os.O_PATH) and open(f'/proc/self/fd/3')": "PermissionError",
+    "libc.open(b'/etc/passwd', 0)": "-1",
+    "os.chroot('/')": "PermissionError",
+    "os.getxattr('/etc/passwd', 'user.x')": "PermissionError",
+    "os.listdir()": "[]",
+    "len(os.urandom(3) + open('/dev/urandom', 'rb', 0).read(3))": "6",
+}
+NO_SOCKETS = {
+    "socket.socket()": "PermissionError",
+    "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)": "PermissionError",
+    "socket.socket(socket.AF_UNIX)": "PermissionError",
+    "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)": "PermissionError",
+    "socket.create_connection(('127.0.0.1', port))": "PermissionError",
+    "libc.socket(2, 1, 0)": "-1",
+    "libc.socketpair(2, 1, 0, (ctypes.c_int * 2)())": "-1",
+    "socket.socketpair()[0].bind(chr(0) + 'x')": "PermissionError",  # pairs are let be, for asyncio
+    "socket.socketpair()[0].send(b'x')": "PermissionError",
+}
+NO_PRIVILEGES = {
+    "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))": "ValueError",
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))": "ValueError",
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))": "ValueError",
+    "resource.prlimit(ours, resource.RLIMIT_CPU, (1, 1))": "PermissionError",
+    "resource.getrlimit(resource.RLIMIT_AS)": f"({1 << 28}, {1 << 28})",
+    "os.setuid(os.getuid())": "PermissionError",
+    "os.setgroups([])": "PermissionError",
+    "os.nice(1)": "PermissionError",
+    "os.setpriority(os.PRIO_PROCESS, ours, 19)": "PermissionError",
+    "os.sched_setaffinity(ours, {0})": "PermissionError",
+    "libc.unshare(0x10000000)": "-1",
+    "libc.mount(b'none', b'/', b'tmpfs', 0, None)": "-1",
+    "libc.personality(0xffffffff)": "-1",
+    "libc.shmget(0, 4096, 0o1600)": "-1",
+    "libc.syscall(425, 1, bytes(120))": "-1",  # io_uring, which goes past filters
+}
 
 
 @pytest.mark.parametrize(
-    "start",
-    [
-        "os.fork()",
-        "os.system('true')",
-        "os.execv('/bin/true', ['true'])",
-        "os.posix_spawn('/bin/true', ['true'], {})",
-        "__import__('subprocess').run(['true'])",
-        "threading.Thread(target=print).start()",
-        "os.kill(os.getppid(), 9)",
-        "os.killpg(os.getppid(), 9)",
-    ],
+    "tries",
+    [NO_PROCESSES, BOMBS, NO_SIGNALS, NO_FILES_WRITTEN, NO_FILES_READ, NO_SOCKETS, NO_PRIVILEGES],
+    ids="processes bombs signals files_written files_read sockets privileges".split(),
 )
-def test_no_processes_no_threads_no_signals(start: str) -> None:
-    error = said(attack(f"import os, threading\ndef bad():\n for _ in range(50): {start}"))
-    assert error == "PermissionError: tools may not start processes or threads, or send signals"
+def test_all_that_is_refused(locked: None, tries: dict[str, str], tmp_path: Path) -> None:
+    """From Python, and from C by its functions."""
+    file = tmp_path / "private"
+    file.write_text("private")
+    before = file.stat()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = every(
+            [*tries],
+            ours=os.getpid(),
+            folder=str(tmp_path),
+            file=str(file),
+            home=str(Path.home()),
+            project=str(Path(__file__).parents[1]),
+            port=server.getsockname()[1],
+        )
+    assert told == tries
+    assert [path.name for path in tmp_path.iterdir()] == ["private"]
+    assert (file.read_text(), file.stat().st_mode) == ("private", before.st_mode)
 
 
-def test_no_files() -> None:
-    source = "def bad():\n with open('big', 'w') as file: file.write('x' * 100_000)"
-    assert said(attack(source)) == "OSError: [Errno 27] File too large"
+RAW = """
+import ctypes, errno
+call = ctypes.CDLL(None, use_errno=True).syscall
+call.argtypes = [ctypes.c_long] * 7
+def bad(numbers):
+    told = {}
+    for number in numbers:
+        result = call(number, *[-1] * 6)
+        told.setdefault(result == -1 and errno.errorcode[ctypes.get_errno()], []).append(number)
+    return told
+"""
+
+
+def test_every_system_call_that_is_not_in_the_table_is_refused(locked: None) -> None:
+    """By its number, as C code may: the last word on what the functions above leave out."""
+    column = list(MACHINES).index(platform.machine())
+    known = {call.split(":")[1 + column] for call in CALLS.split()}
+    known |= {"335", "336"}  # x86's marks of probes: they bypass every filter, and are SIGILL to others
+    numbers = [number for number in range(600) if str(number) not in known]
+    told = json.loads(attack(RAW, numbers=numbers).text)
+    assert told == {
+        "EPERM": [number for number in numbers if number <= 462],
+        "ENOSYS": [number for number in numbers if number > 462],
+    }
+    assert len(told["EPERM"]) > 250
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it has three ways into its kernel")
+@pytest.mark.parametrize("code", [b"\xb8\x14\x00\x00\x00\xcd\x80\xc3", b"\xb8\x27\x00\x00\x40\x0f\x05\xc3"])
+def test_other_machines_numbers_are_death(locked: None, code: bytes) -> None:
+    """getpid, of 32-bit x86 and of x32, as machine code."""
+    source = (
+        "import ctypes, mmap\ndef bad():\n page = mmap.mmap(-1, 4096, prot=7)\n"
+        f" page.write({code!r})\n at = ctypes.addressof(ctypes.c_char.from_buffer(page))\n"
+        " return ctypes.CFUNCTYPE(ctypes.c_int)(at)()"
+    )
+    assert said(attack(source)) == "the tool crashed (SIGSYS)"
 
 
 def test_secrets_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +380,56 @@ def test_secrets_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = attack("import os\ndef bad(): return [dict(os.environ), os.listdir(), os.getcwd()]")
     environ, files, folder = json.loads(seen.text)
     assert "hunter2" not in seen.text
-    assert set(environ) <= {"PYTHONHASHSEED", "PYTHONUTF8", "LC_CTYPE"}
+    assert set(environ) <= {*ENVIRONMENT, "PYTHONHASHSEED", "LC_CTYPE"}
     assert files == []
     assert not Path(folder).exists()  # by now
+
+
+STAIN = """
+import builtins, json, os, random, sys, time
+def stain():
+    builtins.stained = json.stained = os.environ["stained"] = sys.modules["stained"] = "1"
+    random.seed(5)
+def bad():
+    return [hasattr(builtins, "stained"), hasattr(json, "stained"), "stained" in os.environ,
+            "stained" in sys.modules, random.random()]
+"""
+
+
+def test_nothing_is_left_for_the_next_session() -> None:
+    async def script(sandbox: Sandbox, session: SandboxSession) -> list[str]:
+        texts = [(await session.call("bad", {})).text]
+        await session.call("stain", {})
+        texts.append((await session.call("bad", {})).text)
+        await session.close()
+        texts.append((await sandbox.open(session.spec, unchecked).call("bad", {})).text)
+        return texts
+
+    # Both tools share a source, but not a module.
+    clean, stained, after = running(script, {"bad": STAIN, "stain": STAIN}, timeout_s=5)
+    assert clean == after != stained
+
+
+def test_what_a_toolbox_returns_must_be_json() -> None:
+    async def script(sandbox: Sandbox, _: SandboxSession) -> list[str]:
+        values = [
+            "float('nan')",
+            "[1, float('-inf')]",
+            "{1, 2}",
+            "lambda: 1",
+            "10**5000",
+            "deep()",
+            "'\\ud800'",
+        ]
+        deep = "def deep():\n a = []\n for _ in range(10**5): a = [a]\n return a\n"
+        source = deep + "".join(f"def f{n}(): return {value}\n" for n, value in enumerate(values))
+        session = sandbox.open({"kind": "toolbox", "name": "odd", "source": source, "seed": 1}, unchecked)
+        return [(await session.call(f"f{n}", {})).text for n in range(len(values))]
+
+    *wrong, surrogate = running(script, {}, timeout_s=5)
+    assert all(text.startswith('{"error": "the result is not JSON: ') for text in wrong)
+    assert len(set(wrong)) == 5
+    assert surrogate == '"?"'
 
 
 @pytest.mark.parametrize(
@@ -167,7 +442,8 @@ def test_secrets_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         ("None", "null"),
         ("{1, }", "{1}"),
         ("{(1, 2): 3}", "{(1, 2): 3}"),
-        ("float('nan')", "NaN"),
+        ("float('nan')", "nan"),  # not JSON, so as `str` has it
+        ("[float('inf')]", "[inf]"),
         ("'\\ud800'", "?"),
     ],
 )

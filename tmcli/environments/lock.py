@@ -193,7 +193,7 @@ CALLS = """
     set_robust_list:273:99 get_robust_list:274:100 timerfd_create:283:85 timerfd_settime:286:86
     timerfd_gettime:287:87 eventfd:284: eventfd2:290:19 dup3:292:24 pipe2:293:59 preadv:295:69
     prlimit64:302:261 getcpu:309:168 getrandom:318:278 statx:332:291 rseq:334:293 close_range:436:436
-    clone3:435:435 openat2:437:437
+    clone3:435:435 openat2:437:437 socketpair:53:199
 """
 """name:number on x86_64:number on aarch64. Let through, or ruled on in `_rules`; the rest is refused."""
 
@@ -219,7 +219,16 @@ def _argument(index: int, half: int = 0) -> Instruction:
 LET: Rule = ((RET, 0, 0, ALLOW),)
 REFUSED: Rule = (_refuse(errno.EPERM),)
 UNKNOWN: Rule = (_refuse(errno.ENOSYS),)
-NO_TERMINAL: Rule = (_refuse(errno.ENOTTY),)
+NO_DEVICE: Rule = (  # ioctl: FIONBIO, which asyncio needs, and nothing of terminals and drivers
+    *(_argument(1), (JEQ, 0, 1, 0x5421)),
+    (RET, 0, 0, ALLOW),
+    _refuse(errno.ENOTTY),
+)
+PAIRS: Rule = (  # socketpair of AF_UNIX, for asyncio again: joined to itself alone, and never to be bound
+    *(_argument(0), (JEQ, 0, 1, 1)),
+    (RET, 0, 0, ALLOW),
+    _refuse(errno.EPERM),
+)
 READS_LIMITS: Rule = (  # prlimit64 of this process, without a new limit
     *(_argument(0), (JEQ, 0, 5, 0), _argument(2), (JEQ, 0, 3, 0), _argument(2, 1), (JEQ, 0, 1, 0)),
     (RET, 0, 0, ALLOW),
@@ -243,7 +252,8 @@ def _rules(machine: str, files_are_locked: bool) -> list[Rule]:
     special = {
         "clone3": UNKNOWN,  # its flags are out of a filter's reach, and so are the next one's
         "openat2": UNKNOWN,
-        "ioctl": NO_TERMINAL,
+        "ioctl": NO_DEVICE,
+        "socketpair": PAIRS,
         "prlimit64": READS_LIMITS,
         "fcntl": COPIES,
     }

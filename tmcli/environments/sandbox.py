@@ -45,6 +45,15 @@ MAX_FRAME_BYTES = 70_000
 NONCE_BYTES = 16
 """Go out with each request and come back with its reply: none can be written before it was asked for."""
 
+ENVIRONMENT = {
+    "PYTHONUTF8": "1",
+    "TZ": "UTC",
+    "OMP_NUM_THREADS": "1",  # numpy's libraries end a process in which they may start no thread
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""All that tool code finds there: nothing of ours, and the same on every machine."""
+
 _MESSAGE = struct.Struct("!cIi")
 _LENGTH = struct.Struct("!I")
 
@@ -76,10 +85,7 @@ class _Zygote:
         try:
             self.process = subprocess.Popen(
                 [sys.executable, *flags, ZYGOTE, *map(str, options), *site],
-                env={
-                    "PYTHONHASHSEED": str(hash_seed),
-                    "PYTHONUTF8": "1",
-                },  # nothing of ours, and sets in the same order
+                env=ENVIRONMENT | {"PYTHONHASHSEED": str(hash_seed)},  # sets in the same order every time
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
