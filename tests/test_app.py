@@ -40,7 +40,7 @@ def test_all_commands_are_listed_in_order(tm: Tm) -> None:
         (["filter", "."], "tm filter: .: cannot be read: is a directory; name a file in it"),
         (
             ["synth", "--tasks", "trian"],
-            "tm synth: no suite and no file is named 'trian'; did you mean 'train'?",
+            "tm synth: no suite, no toolbox and no file is named 'trian'; did you mean 'train'?",
         ),
         (["tasks", "-n", "1", "-o", "no/x.jsonl"], "tm tasks: cannot write no/x.jsonl: no such file or"),
     ],

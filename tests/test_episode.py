@@ -148,7 +148,7 @@ class BrokenSession:
 
 def test_no_answer_from_the_tools_is_invalid_and_all_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     session, player = BrokenSession(), Player([said(ADD)])
-    monkeypatch.setattr(World, "open", lambda world, task: session)
+    monkeypatch.setattr(World, "open", lambda world, task, sample: session)
     got = played(player, sum_task())
     assert (got.status, got.failure) == ("invalid", "no worker for add")
     assert session.closed
@@ -191,7 +191,7 @@ def calls_at_once(n: int) -> str:
 
 def test_calls_of_one_turn_are_made_at_once_and_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     session = MeetingSession(4)
-    monkeypatch.setattr(World, "open", lambda world, task: session)
+    monkeypatch.setattr(World, "open", lambda world, task, sample: session)
     got = played(Player([said(calls_at_once(4)), ANSWER]), sum_task())
     assert [message["content"] for message in got.messages if message["role"] == "tool"] == list("0123")
     assert [call["arguments"]["a"] for call in got.turns[0]["calls"]] == [0, 1, 2, 3]
@@ -199,7 +199,7 @@ def test_calls_of_one_turn_are_made_at_once_and_answered_in_order(monkeypatch: p
 
 def test_when_one_call_of_a_turn_breaks_none_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     session = MeetingSession(3, breaks=True)
-    monkeypatch.setattr(World, "open", lambda world, task: session)
+    monkeypatch.setattr(World, "open", lambda world, task, sample: session)
     got = played(Player([said(calls_at_once(3)), ANSWER]), sum_task())
     assert (got.status, got.stop, session.cancelled) == ("invalid", "infrastructure", 2)
 

@@ -21,7 +21,7 @@ from tmcli.environments.recording import Recorder
 from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Json, Task
 
-KINDS = ("toolbox", "python", "replay")
+KINDS = ("toolbox", "python", "mcp", "replay")
 """What `env.kind` may be: the modules beside this one."""
 
 
@@ -66,6 +66,10 @@ class World:
         module = import_module(f"tmcli.environments.{kind}")
         which = (sample,) if kind == "replay" else ()  # the others do not tell episodes apart
         session: Session = module.open_session(task, self.machinery, *which)
+        if task.env.get("drift"):
+            from tmcli.environments.drifted import Drifted
+
+            session = Drifted(session, task)
         return session
 
     def _replayed(self, task_id: str, sample: int) -> Session:
