@@ -486,6 +486,61 @@ def test_forged_frames_on_every_descriptor_are_told_from_ours() -> None:
     assert said(attack(f"{FORGED}frame = b'\\xff' * 100\ndef bad():\n{forge}")).startswith("the tool wrote")
 
 
+LATER = """
+import ctypes, os, signal
+def flood(*_):
+    for fd in range(3, 64):
+        try: os.write(fd, b"x" * 1000)
+        except OSError: pass
+def bad():
+    libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+    signal.signal(signal.SIGALRM, flood)
+    libc.timer_create(1, None, ctypes.byref(timer))
+    libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 0, 20_000_000), None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs timer_create")
+def test_what_is_written_between_calls_is_no_reply() -> None:
+    async def script(_: Sandbox, session: SandboxSession) -> list[str]:
+        texts = []
+        for name in ("bad", "ok"):
+            texts.append((await session.call(name, {})).text)
+            await asyncio.sleep(0.1)
+        return texts
+
+    forged = '{"error": "the tool wrote into the channel of its replies"}'
+    assert running(script, {"bad": LATER}) == ["null", forged]
+
+
+def test_a_flooded_channel_is_the_tools_fault() -> None:
+    flood = (
+        " while True:\n  for fd in range(3, 64):\n   try: os.write(fd, bytes(10**5))\n   except OSError: pass"
+    )
+    assert said(attack(f"import os\ndef bad():\n{flood}")) == "the tool wrote into the channel of its replies"
+
+
+def test_no_session_answers_for_another() -> None:
+    async def script(sandbox: Sandbox, session: SandboxSession) -> tuple[Observation, Observation]:
+        other = sandbox.open(session.spec, unchecked)
+        await other.call("ok", {})
+        slow = asyncio.create_task(other.call("slow", {}))
+        await asyncio.sleep(0.1)
+        return await session.call("bad", {}), await slow
+
+    forge = " for fd in range(64):\n  try: os.write(fd, frame)\n  except OSError: pass\n return 1"
+    slow = "import time\ndef slow(): time.sleep(0.3); return 'mine'"
+    forged, true = running(script, {"bad": f"{FORGED}def bad():\n{forge}", "slow": slow}, timeout_s=5)
+    assert not forged.ok
+    assert (true.ok, true.text) == (True, "mine")
+
+
+def test_large_arguments_and_replies() -> None:
+    """More than fits between two processes at once."""
+    seen = attack("def bad(text): return [len(text), text[-1], 'é' * 30_000]", text="x" * 10**7 + "é")
+    assert json.loads(seen.text) == [10**7 + 1, "é", "é" * 30_000]
+
+
 @pytest.mark.parametrize("then", ["return 1", "time.sleep(60)"])
 def test_a_closed_channel_is_the_tools_fault(then: str) -> None:
     error = said(attack(f"import os, time\ndef bad():\n os.closerange(3, 64)\n {then}", timeout_s=5))
