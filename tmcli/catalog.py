@@ -60,7 +60,7 @@ def catalog_of(source: str) -> Catalog:
     except UsageError as error:
         if path.exists() or len(path.parts) > 1:
             raise
-        problem = f"no toolbox and no file is named {source!r}"
+        problem = f"no toolbox, folder or file is named {source!r}"
         raise UsageError(problem, did_you_mean(source, toolbox.names())) from error
     return Catalog(source, box.tools, {"kind": "toolbox", "toolbox": source}, box.classes)
 

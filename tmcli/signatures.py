@@ -179,7 +179,7 @@ def _tool(source: Source, function: Function) -> Json:
         except (KeyError, ValueError):
             default = None
         properties[name] = schema if default is None else schema | {"default": default}
-    required = [name for name in function.parameters if name not in function.defaults]
+    required = [name for name in properties if name not in function.defaults]
     parameters = {"type": "object", "properties": properties, "required": required}
     about = {"name": function.name, "description": description, "parameters": parameters}
     return {"type": "function", "function": about}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmcli import signatures, toolbox
+from tmcli.catalog import catalog_of
 from tmcli.errors import InputError
 from tmcli.records import Json
 from tmcli.signatures import Source
@@ -50,19 +51,14 @@ def fault_json(fault: InputError) -> Json:
 def check(source: str) -> Checked:
     """Everything that is wrong with a source of tools. Raises `UsageError` where there is none."""
     path = Path(source)
-    if source not in toolbox.names():
-        if path.suffix == ".py" and path.is_file():
-            return _check_file(source)
-        if path.is_file():
-            return _check_document(source)
-        if not (path.is_dir() and any((path / name).exists() for name in ("tools.json", "tools.py"))):
-            toolbox.load(source)  # which says what is wrong with the name
-    return _check_folder(source)
+    if source in toolbox.names() or (path / "tools.json").exists() or (path / "tools.py").exists():
+        return _check_folder(source)
+    if path.suffix == ".py" and path.is_file():
+        return _check_file(source)
+    return _check_document(source)
 
 
 def _check_document(source: str) -> Checked:
-    from tmcli.catalog import catalog_of
-
     try:
         tools = catalog_of(source).tools
     except InputError as error:

@@ -30,7 +30,7 @@ def _tm_probe(*world: _TmAny, tool: _TmAny, arguments: _TmAny) -> _TmAny:
 
     try:
         value = _tm.globals()[tool](*world, **arguments)
-    except _tm.Exception as error:  # noqa: BLE001  whatever the tool raises
+    except _tm.BaseException as error:  # noqa: BLE001  whatever the tool raises
         lines, trace = [], error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == _tm_probe.__code__.co_filename:

@@ -11,19 +11,20 @@ must not be guessable. At last each tool is given odd arguments: what it raises 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tmcli import suites, templates, toolbox
 from tmcli.environments.sandbox import Sandbox, SandboxSession
 from tmcli.environments.world import World
-from tmcli.errors import EnvironmentFailure, InputError
+from tmcli.errors import EnvironmentFailure, InputError, TmError
 from tmcli.records import Json, Task
+from tmcli.steps.tools import odd
 from tmcli.steps.tools.templates import faults as template_faults
 from tmcli.steps.tools.templates import lines as template_lines
 from tmcli.toolbox import Toolbox
@@ -42,16 +43,8 @@ TIMEOUT_S = 5.0
 
 PROBE = Path(__file__).with_name("probe.py").read_text("utf-8")
 
-ODD: Json = {
-    "string": ["", "?", "é \u202e\x00", "x" * 3000],
-    "integer": [0, -1, 10**18],
-    "number": [0, -1.5, 1e300],
-    "boolean": [True, False],
-    "array": [[]],
-    "object": [{}],
-    "null": [None],
-}
-"""By type: what a schema allows and nobody expects."""
+Wrong = tuple[str, str]
+"""A problem and its remedy."""
 
 
 class Trials:
@@ -67,8 +60,14 @@ class Trials:
         self.faults: list[InputError] = []
         self.n_played = 0
         self.known: dict[str, tuple[int, Json]] = {}
-        """Tool -> a seed, and arguments that bring a reply."""
+        """Tool -> a seed, and arguments that are to bring a reply."""
+        self.n_lines = len(box.source.splitlines())
         self.templates = self._read_templates()
+        try:
+            toolbox.load(box.place)
+            self.playable = True
+        except TmError:  # its files are broken, which is told already
+            self.playable = False
 
     def _read_templates(self) -> list[Any]:
         problem, remedy, line = "TEMPLATES is no list", "write TEMPLATES = [{...}]", None
@@ -82,16 +81,16 @@ class Trials:
 
     async def run(self) -> None:
         """Try everything. What hangs is found in the sandbox first, before anything is run in our process."""
-        pair = Sandbox(TIMEOUT_S), Sandbox(TIMEOUT_S, hash_seed=1)
         world = World(TIMEOUT_S)
+        pair = world.machinery.sandbox, Sandbox(TIMEOUT_S, hash_seed=1)
         try:
             if await self._worlds(pair):
                 await self._templates(world)
                 for tool in self.box.tools:
                     await self._odd(pair, tool["function"])
         finally:
-            for part in (*pair, world):
-                await part.close()
+            await world.close()
+            await pair[1].close()
 
     # ---- worlds ----------------------------------------------------------------------------------
 
@@ -100,7 +99,7 @@ class Trials:
         place, line = "make_world", self.lines.get("make_world")
         digests = set()
         for seed in SEEDS:
-            told = [await self._ask(sandbox, seed, "_tm_world", {}) for sandbox in pair]
+            told = await asyncio.gather(*(self._ask(sandbox, seed, "_tm_world", {}) for sandbox in pair))
             if isinstance(told[0], str) or isinstance(told[1], str):
                 problem = next(text for text in told if isinstance(text, str))
                 self._fault(line, place if line else "", problem, "correct it; it is run with every task")
@@ -125,7 +124,14 @@ class Trials:
         """Those that can be filled in, and then all of them mixed."""
         if not self.templates:
             return
-        example = self.box.world(0)
+        try:
+            example = self.box.world(0)
+        except Exception as error:  # noqa: BLE001  what went well in the sandbox
+            problem = f"outside the sandbox: {type(error).__name__}: {error}"
+            self._fault(
+                self.lines.get("make_world"), "make_world", problem, "let it need nothing but its seed"
+            )
+            return
         lines = template_lines(self.box.folder / "tasks.py")
         before = len(self.faults)
         for number, template in enumerate(self.templates):
@@ -138,7 +144,7 @@ class Trials:
                 )
             if not wrong:
                 await self._template(world, number, line)
-        if len(self.faults) == before:
+        if self.playable and len(self.faults) == before:
             await self._mixed(world)
 
     async def _template(self, world: World, number: int, line: int | None) -> None:
@@ -162,7 +168,7 @@ class Trials:
         if count > MOST_ALIKE * len(made):
             problem = f"{count} of {len(made)} answers are {answer!r}, which can be guessed"
             self._template_fault(number, line, problem, "ask for what differs from world to world")
-        for task in made[:N_PLAYED]:
+        for task in made[:N_PLAYED] if self.playable else ():
             wrong = await self._play(world, task)
             if wrong is not None:
                 self._template_fault(number, line, *wrong)
@@ -177,8 +183,8 @@ class Trials:
                 self.faults.append(InputError(*wrong, field=repr(question), source=self.tasks_file))
                 return
 
-    async def _play(self, world: World, task: Task) -> tuple[str, str] | None:
-        """Make the calls of the plan, each twice. What is wrong, or None."""
+    async def _play(self, world: World, task: Task) -> Wrong | None:
+        """Make the calls of the plan, each twice."""
         self.n_played += 1
         plan = task.plan or []
         session = world.open(task)
@@ -186,89 +192,53 @@ class Trials:
         try:
             for i, step in enumerate(plan):
                 arguments = toolbox.resolve(step["arguments"], results)
-                call = f"{step['name']}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+                call = f"{step['name']}({odd.written(arguments)})"
+                self.known.setdefault(step["name"], (task.env["seed"], arguments))
                 seen = await session.call(step["name"], arguments)
                 again = await session.call(step["name"], arguments)
-                if not seen.ok:
-                    if i == len(plan) - 1 and step["answer"] is None:
-                        return None
-                    return f"the plan's call {call} is answered {seen.text}", "correct the plan, or the tool"
                 if again.text != seen.text:
-                    return (
-                        f"{call} replies otherwise when called again",
-                        "let no call change what others reply",
-                    )
-                results[i] = json.loads(seen.text)
-                self.known.setdefault(step["name"], (task.env["seed"], arguments))
+                    return f"{call} replies otherwise when called again", "let no call change another's reply"
+                if seen.ok:
+                    results[i] = json.loads(seen.text)
+                elif i < len(plan) - 1 or step["answer"] is not None:
+                    return f"its call {call} is answered {seen.text}", "correct the plan, or the tool"
             gold = toolbox.text_of(toolbox.gold(plan, results))
         except (LookupError, ValueError, TypeError) as error:
-            return (
-                f"its plan comes to nothing in the sandbox: {type(error).__name__}: {error}",
-                "correct the plan",
-            )
+            problem = f"its plan comes to nothing in the sandbox: {type(error).__name__}: {error}"
+            return problem, "correct the plan, or the tools"
         except EnvironmentFailure as error:
             return f"its plan cannot be played: {error.problem}", error.remedy
         finally:
             await session.close()
-        if gold != task.answer[0]:
-            problem = f"its plan brings {gold!r} in the sandbox, and the gold answer is {task.answer[0]!r}"
-            return problem, "let tools reply the same in every process, with JSON"
-        return None
+        if gold == task.answer[0]:
+            return None
+        problem = f"its plan brings {gold!r} in the sandbox, where the gold answer is {task.answer[0]!r}"
+        return problem, "let tools reply the same in every process, with JSON"
 
     # ---- odd arguments -----------------------------------------------------------------------------
 
     async def _odd(self, pair: tuple[Sandbox, Sandbox], function: Json) -> None:
-        """Call a tool with what its schema allows and nobody expects; of each sort of fault one is told."""
+        """Call a tool with what its schema allows and nobody expects."""
         name = function["name"]
         seed, known = self.known.get(name, (0, None))
+        objects = self.box.file.name == "tools.py"
         told: set[str] = set()
         sessions = [self._session(sandbox, seed) for sandbox in pair]
         try:
-            for arguments in _odd_calls(function["parameters"], known):
-                first, second = [await _probe(session, name, arguments) for session in sessions]
-                sort, line, problem, remedy = self._verdict(name, first, second)
-                if sort and sort not in told:
-                    told.add(sort)
-                    given = ", ".join(f"{key}={_short(value)}" for key, value in arguments.items())
-                    self._fault(line or self.lines.get(name), name, f"{problem} for ({given})", remedy)
-                if sort == "silent":
+            for arguments in odd.calls(function["parameters"], known):
+                probe = {"tool": name, "arguments": arguments}
+                seen = await asyncio.gather(*(_reply(session, "_tm_probe", probe) for session in sessions))
+                fault = odd.fault(*seen, objects=objects)
+                if fault is not None and fault.sort not in told:
+                    told.add(fault.sort)
+                    # a call that does not fit is raised in the probe, behind the last line
+                    line = fault.line if fault.line and fault.line <= self.n_lines else self.lines.get(name)
+                    self._fault(line, name, f"{fault.problem} for ({odd.written(arguments)})", fault.remedy)
+                if "silent" in told:
                     return
         finally:
             for session in sessions:
                 await session.close()
-
-    def _verdict(self, name: str, first: Json | str, second: Json | str) -> tuple[str, int | None, str, str]:
-        if isinstance(first, str):
-            return "silent", None, first, "let it answer in time, whatever it is asked"
-        if first.get("raised"):
-            if not first["meant"]:
-                said = f": {first['text']}" if first["text"] else ""
-                remedy = "raise LookupError or ValueError with a sentence that a model can learn from"
-                return "crash", self._line(first), f"raises {first['raised']}{said}", remedy
-            if not first["text"]:
-                return (
-                    "mute",
-                    self._line(first),
-                    f"raises {first['raised']} without a sentence",
-                    "say what is wrong",
-                )
-        elif first["problem"]:
-            return "json", None, f"returns {first['problem']}", "return dicts, lists, texts, numbers"
-        elif self.box.file.name == "tools.py" and not first["object"]:
-            return "object", None, f"returns {first['text'][:40]}, no object", 'return {"key": value}'
-        if first != second:
-            return (
-                "random",
-                None,
-                "replies otherwise in another process",
-                "use no clock, no chance, no order of a set",
-            )
-        return "", None, "", ""
-
-    def _line(self, told: Json) -> int | None:
-        """Where it was raised; a call that does not fit is raised in the probe, behind the last line."""
-        line: int = told["line"]
-        return line if line <= self.box.source.count("\n") + 1 else None
 
     # ---- the sandbox -------------------------------------------------------------------------------
 
@@ -302,34 +272,3 @@ async def _reply(session: SandboxSession, name: str, arguments: Json) -> Json | 
     except ValueError:  # cut
         return "replies more than a model can read"
     return reply if seen.ok else str(reply.get("error"))
-
-
-async def _probe(session: SandboxSession, tool: str, arguments: Json) -> Json | str:
-    return await _reply(session, "_tm_probe", {"tool": tool, "arguments": arguments})
-
-
-def _odd_calls(parameters: Json, known: Json | None) -> Iterator[Json]:
-    """All parameters odd at once; then, from a call that is known to work, one at a time."""
-    odd = {name: _odd(schema) for name, schema in parameters["properties"].items()}
-    for i in range(max(map(len, odd.values()), default=1)):
-        yield {name: values[i % len(values)] for name, values in odd.items()}
-    if known is not None:
-        yield known
-        for name, values in odd.items():
-            yield from ({**known, name: value} for value in values)
-
-
-def _odd(schema: Any) -> list[Any]:
-    schema = schema if isinstance(schema, dict) else {}
-    if schema.get("enum"):
-        return list(schema["enum"])
-    if schema.get("format") == "date":
-        return ["", "soon", "2023-02-29", "9999-12-31"]
-    kind = schema.get("type", "string")
-    kinds = kind if isinstance(kind, list) else [kind]
-    return [value for word in kinds for value in ODD.get(word, [])] or [None]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= 40 else f"{text[:30]}...{text[-4:]}"
