@@ -1,34 +1,28 @@
-"""Toolboxes and suites: answers come from the tools alone, and the same task comes out every time."""
+"""Toolboxes: what they hold, where they are found, and what a plan's answer is."""
 
 import inspect
 import json
 import random
-import re
 import subprocess
 import sys
-from collections import Counter
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tmcli import toolbox
+from tmcli import templates, toolbox
 from tmcli.environments.arguments import fault
 from tmcli.errors import InputError, UsageError
-from tmcli.records import Task, decode, encode, task_id
-from tmcli.score import correct
+from tmcli.protocol import CANNOT
+from tmcli.records import Json
 
-SEEN, UNSEEN = {"flights", "kitchen", "library"}, {"clinic", "museum"}
+HERE = Path(toolbox.__file__).parent
 
 
 @pytest.fixture(params=toolbox.names())
 def box(request: pytest.FixtureRequest) -> toolbox.Toolbox:
     return toolbox.load(request.param)
-
-
-def suites(n: int) -> list[Task]:
-    return [task for name in toolbox.SUITES for task in toolbox.suite(name, n)]
 
 
 def strings(value: object) -> set[str]:
@@ -40,32 +34,39 @@ def strings(value: object) -> set[str]:
     return {value} if isinstance(value, str) else set()
 
 
-# ---- toolboxes -----------------------------------------------------------------------------------
+# ---- what they hold ------------------------------------------------------------------------------
 
 
 def test_there_are_seen_and_unseen_ones() -> None:
-    splits = {name: toolbox.load(name).split for name in toolbox.names()}
-    assert {name for name, split in splits.items() if split == "seen"} == SEEN
-    assert {name for name, split in splits.items() if split == "unseen"} == UNSEEN
+    splits = [toolbox.load(name).split for name in toolbox.names()]
+    assert set(splits) == set(toolbox.SPLITS)
+    assert splits.count("seen") > splits.count("unseen") > 1
 
 
 def test_functions_are_what_the_schemas_say(box: toolbox.Toolbox) -> None:
-    assert 4 <= len(box.tools) <= 6
+    assert 5 <= len(box.tools) <= 7
     for tool in box.tools:
         function = tool["function"]
-        assert len(function["description"].split()) <= 8
-        world, *parameters = inspect.signature(box._functions[function["name"]]).parameters
-        assert world == "world"
-        assert parameters == list(function["parameters"]["properties"]) == function["parameters"]["required"]
-        assert 1 <= len(parameters) <= 2
+        schema = function["parameters"]
+        assert function["description"].startswith("Returns ")
+        assert len(function["description"].split()) <= 14
+        world, *parameters = inspect.signature(box._functions[function["name"]]).parameters.values()
+        assert world.name == "world"
+        assert [parameter.name for parameter in parameters] == list(schema["properties"])
+        optional = [p.name for p in parameters if p.default is not inspect.Parameter.empty]
+        assert schema["required"] == [p.name for p in parameters if p.name not in optional]
+        assert 1 <= len(parameters) <= 4
 
 
-def test_tools_need_nothing_but_the_standard_library(box: toolbox.Toolbox) -> None:
-    program = f"import sys; exec(sys.stdin.read()); print(len(make_world(3)), '{box.name}')"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program], input=box.source, capture_output=True, text=True
-    )
-    assert done.stdout.split() == [str(len(box.world(3))), box.name], done.stderr
+def test_every_tool_has_a_class(box: toolbox.Toolbox) -> None:
+    assert list(box.classes) == box.names
+    assert set(box.classes.values()) <= set(toolbox.CLASSES)
+
+
+def test_classes_come_again_in_other_toolboxes() -> None:
+    said = [set(toolbox.load(name).classes.values()) for name in toolbox.names()]
+    assert all("get" in classes for classes in said)
+    assert all(classes & {"search", "list"} for classes in said)
 
 
 def test_a_world_is_json_and_only_the_seed_tells_it(box: toolbox.Toolbox) -> None:
@@ -73,147 +74,10 @@ def test_a_world_is_json_and_only_the_seed_tells_it(box: toolbox.Toolbox) -> Non
     assert box.world(7) != box.world(8)
 
 
-def test_tools_leave_the_world_as_it_is(box: toolbox.Toolbox) -> None:
-    rng = random.Random(1)
-    world = box.world(5)
-    before = json.dumps(world)
-    for _ in range(30):
-        box.run(world, box.task(5, rng).plan or [])
-    assert json.dumps(world) == before
-
-
-def test_nothing_found_is_an_error_with_a_message(box: toolbox.Toolbox) -> None:
-    world = box.world(0)
-    for tool in box.tools:
-        names = tool["function"]["parameters"]["required"]
-        with pytest.raises((LookupError, ValueError), match=r"^no \w+ .*'\?'"):
-            box._functions[tool["function"]["name"]](world, **dict.fromkeys(names, "?"))
-
-
-def test_worlds_of_two_toolboxes_share_no_names() -> None:
-    def said(name: str) -> set[str]:
-        return set().union(*(strings(toolbox.load(name).world(seed)) for seed in range(40)))
-
-    for a, b in combinations(toolbox.names(), 2):
-        both = said(a) & said(b)
-        assert not {word for word in both if word.isalpha() or " " in word}, (a, b)  # ids may meet
-
-
-def test_templates_have_all_hops_and_two_wordings(box: toolbox.Toolbox) -> None:
-    assert len(box._templates) >= 5
-    assert {len(template["plan"]) for template in box._templates} == set(toolbox.HOPS)
-    assert all(len(set(template["ask"])) >= 2 for template in box._templates)
-
-
-# ---- tasks ---------------------------------------------------------------------------------------
-
-
-def test_every_plan_reaches_its_gold_by_valid_calls() -> None:
-    for task in suites(150):
-        box = toolbox.load(task.env["toolbox"])
-        world = box.world(task.env["seed"])
-        results: dict[int, Any] = {}
-        plan = task.plan or []
-        for i, step in enumerate(plan):
-            arguments = toolbox.resolve(step["arguments"], results)
-            assert fault(box.tools, step["name"], arguments) is None
-            results[i] = json.loads(json.dumps(box._functions[step["name"]](world, **arguments)))
-            assert 1 <= len(results[i]) <= 3
-        said = toolbox.text_of(results[len(plan) - 1][plan[-1]["answer"]])
-        assert correct(said, task.answer, task.check) is True
-        assert task.answer == [said]
-
-
-def test_each_call_feeds_the_next() -> None:
-    for task in suites(100):
-        for i, step in enumerate((task.plan or [])[1:]):
-            used = [value["$from"][0] for value in step["arguments"].values() if toolbox.is_reference(value)]
-            assert used == [i]
-
-
-def test_answers_cannot_be_guessed() -> None:
-    for name in toolbox.SUITES:
-        tasks = list(toolbox.suite(name, 600))
-        for task in tasks:
-            question = task.messages[0]["content"]
-            assert len(question.split()) <= 25
-            assert task.answer[0].casefold() not in re.findall(r"[\w.]+", question.casefold())
-            assert task.answer[0].casefold() not in question.casefold() or task.answer[0].isdigit()
-            assert len(task.answer[0]) <= 30
-        commonest, count = Counter(task.answer[0] for task in tasks).most_common(1)[0]
-        assert count / len(tasks) < 0.03, commonest
-
-
-def test_the_same_question_has_another_answer_in_another_world(box: toolbox.Toolbox) -> None:
-    answers: dict[str, set[str]] = {}
-    for seed in range(400):
-        task = box.task(seed, random.Random(seed))
-        answers.setdefault(task.messages[0]["content"], set()).update(task.answer)
-    again = [golds for golds in answers.values() if len(golds) > 1]
-    assert again or len(answers) > 380
-
-
-def test_hops_are_drawn_by_weight() -> None:
-    hops = Counter(task.tags["hops"] for task in toolbox.suite("train", 1000))
-    for n, share in toolbox.HOPS.items():
-        assert abs(hops[n] / 1000 - share) < 0.05
-
-
-def test_tasks_survive_a_stream() -> None:
-    for task in suites(5):
-        assert decode(encode(task)) == task
-        assert task.id == task_id(task)
-
-
-# ---- suites --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("drift", [[], ["stale"], ["none", "stale"]])
-@pytest.mark.parametrize("name", toolbox.SUITES)
-def test_a_longer_suite_begins_with_the_shorter(name: str, drift: list[str]) -> None:
-    assert list(toolbox.suite(name, 12, 3, drift)) == list(toolbox.suite(name, 40, 3, drift))[:12]
-
-
-def test_default_sizes() -> None:
-    assert [sum(1 for _ in toolbox.suite(name)) for name in toolbox.SUITES] == [200, 100, 100]
-    assert list(toolbox.suite("train", 0)) == []
-
-
-@pytest.mark.parametrize("drift", [[], ["stale"], ["none", "stale"]])
-def test_ids_are_unique_and_worlds_held_out(drift: list[str]) -> None:
-    suites = {name: list(toolbox.suite(name, 400, 0, drift)) for name in toolbox.SUITES}
-    ids = [task.id for tasks in suites.values() for task in tasks]
-    assert len(set(ids)) == len(ids)
-    for seed in range(5):
-        assert max(task.env["seed"] for task in toolbox.suite("train", 50, seed)) < toolbox.HELD_OUT
-    for name in ("seen", "unseen"):
-        assert min(task.env["seed"] for task in suites[name]) >= toolbox.HELD_OUT
-
-
-def test_splits_tags_and_turns() -> None:
-    for name, boxes in [("train", SEEN), ("seen", SEEN), ("unseen", UNSEEN)]:
-        tasks = list(toolbox.suite(name, 12, 5))
-        assert [task.tags["toolbox"] for task in tasks] == sorted(boxes) * (12 // len(boxes))
-        for i, task in enumerate(tasks):
-            split = "unseen" if name == "unseen" else "seen"
-            hops = len(task.plan or [])
-            assert task.tags == {"toolbox": task.env["toolbox"], "split": split, "hops": hops, "drift": []}
-            assert task.source == f"suite:{name}:5:{i}"
-            shown = toolbox.load(task.env["toolbox"]).tools  # in an order that tells nothing of the plan
-            assert sorted(map(repr, task.tools)) == sorted(map(repr, shown))
-
-
-def test_other_seed_other_tasks() -> None:
-    a, b = ({task.id for task in toolbox.suite("train", 30, seed)} for seed in (0, 1))
-    assert not a & b
-
-
-def test_same_bytes_in_another_process() -> None:
+def test_same_worlds_in_another_process() -> None:
     program = (
-        "import sys; from tmcli import toolbox, records\n"
-        "for name in toolbox.SUITES:\n"
-        "    for task in toolbox.suite(name, 20, 4, ['none', 'stale']):\n"
-        "        sys.stdout.buffer.write(records.encode(task) + b'\\n')"
+        "import json; from tmcli import toolbox\n"
+        "print(json.dumps([toolbox.load(name).world(seed) for name in toolbox.names() for seed in range(5)]))"
     )
     said = [
         subprocess.run(
@@ -222,21 +86,150 @@ def test_same_bytes_in_another_process() -> None:
         for seed in ("1", "2")
     ]
     assert said[0] == said[1]
-    assert said[0].count(b"\n") == 60
+    assert json.loads(said[0])[3] == toolbox.load(toolbox.names()[0]).world(3)
 
 
-# ---- bad input -----------------------------------------------------------------------------------
+def test_tools_need_nothing_but_the_standard_library_and_worlds(box: toolbox.Toolbox) -> None:
+    program = (
+        "import sys, types; package = types.ModuleType('tmcli'); package.__path__ = []\n"
+        "package.worlds = types.ModuleType('tmcli.worlds')\n"
+        f"exec(open({str(HERE / 'worlds.py')!r}).read(), vars(package.worlds))\n"
+        "sys.modules.update({'tmcli': package, 'tmcli.worlds': package.worlds})\n"
+        "exec(sys.stdin.read()); print(len(make_world(3)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], input=box.source, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(len(box.world(3)))], done.stderr
 
 
-def test_unknown_names_are_answered_with_known_ones() -> None:
-    with pytest.raises(UsageError, match="did you mean 'library'"):
+def test_tools_leave_the_world_as_it_is(box: toolbox.Toolbox) -> None:
+    rng = random.Random(1)
+    world = box.world(5)
+    before = json.dumps(world)
+    for _ in range(30):
+        task = templates.make(box, 5, rng)
+        for reply in box.replies(world, [step for step in task.plan or [] if task.tags["possible"]]).values():
+            for value in reply.values():
+                if isinstance(value, (list, dict)):
+                    value.clear()
+            reply.clear()  # what is done with a reply is no matter of the world
+    assert json.dumps(world) == before
+
+
+def test_nothing_found_is_an_error_with_a_message_or_an_empty_list(box: toolbox.Toolbox) -> None:
+    world = box.world(0)
+    for tool in box.names:
+        schemas = box.schemas[tool]
+        if not any(schema["type"] == "string" and "enum" not in schema for schema in schemas.values()):
+            continue
+        nowhere = {
+            name: "2031-01-01"
+            if schema.get("format") == "date"
+            else schema["enum"][0]
+            if "enum" in schema
+            else "?"
+            if schema["type"] == "string"
+            else 3
+            for name, schema in schemas.items()
+        }
+        assert fault(box.tools, tool, nowhere) is None
+        error: Exception | None = None
+        try:
+            assert not any(box.call(world, tool, nowhere).values())
+        except (LookupError, ValueError) as raised:
+            error = raised
+        assert error is None or (type(error) in (LookupError, ValueError) and str(error))
+
+
+def test_no_date_is_an_error(box: toolbox.Toolbox) -> None:
+    dated = [
+        (tool, name)
+        for tool in box.names
+        for name, schema in box.schemas[tool].items()
+        if schema.get("format") == "date"
+    ]
+    assert dated, "each toolbox has a tool that takes a date"
+    for tool, name in dated:
+        rest = {
+            other: "?" if schema["type"] == "string" else 3 for other, schema in box.schemas[tool].items()
+        }
+        with pytest.raises((LookupError, ValueError)):
+            box.call(box.world(0), tool, rest | {name: "31.12.2025"})
+
+
+def test_worlds_of_two_toolboxes_share_no_names() -> None:
+    said = {
+        name: set().union(*(strings(toolbox.load(name).world(seed)) for seed in range(60)))
+        for name in toolbox.names()
+    }
+    for a, b in combinations(said, 2):
+        both = said[a] & said[b]
+        assert not {word for word in both if word.isalpha() or " " in word}, (a, b)  # ids and dates may meet
+
+
+# ---- where they are found ------------------------------------------------------------------------
+
+PLAIN = '''"""Rates."""
+
+def rate(currency: str) -> dict:
+    """Rate of a currency.
+
+    Args:
+        currency: Its code.
+    """
+    return {"rate": len(currency)}
+'''
+
+WITH_WORLD = '''import random
+
+def make_world(seed):
+    return {"rate": random.Random(seed).random()}
+
+def rate(world, currency: str) -> dict:
+    """Rate of a currency."""
+    return {"rate": world["rate"]}
+'''
+
+
+def test_a_folder_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = copied(tmp_path / "mine")
+    box = toolbox.load(str(mine))
+    assert (box.name, box.place, box.folder) == ("library", str(mine), mine)
+    assert box.digest == toolbox.load("library").digest
+    assert len(box.templates) == len(toolbox.load("library").templates)
+    monkeypatch.chdir(tmp_path)
+    assert toolbox.load("mine").place == "mine"
+
+
+def test_a_plain_file(tmp_path: Path) -> None:
+    (tmp_path / "rates.py").write_text(PLAIN)
+    box = toolbox.load(str(tmp_path / "rates.py"))
+    assert (box.name, box.split, box.names, box.templates) == ("rates", "own", ["rate"], [])
+    assert box.world(1) is None
+    assert box.call(None, "rate", {"currency": "eur"}) == {"rate": 3}
+
+
+def test_a_plain_file_with_a_world(tmp_path: Path) -> None:
+    (tmp_path / "rates.py").write_text(WITH_WORLD)
+    box = toolbox.load(str(tmp_path / "rates.py"))
+    assert box.schemas == {"rate": {"currency": {"type": "string"}}}
+    assert box.call(box.world(1), "rate", {"currency": "eur"}) == box.world(1)
+
+
+def test_unknown_names_are_answered_with_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no toolbox is named 'libary'; did you mean 'library'\?"):
         toolbox.load("libary")
-    with pytest.raises(UsageError, match="did you mean 'unseen'"):
-        toolbox.suite("unsen")
-    with pytest.raises(UsageError, match="did you mean 'stale'"):
-        toolbox.suite("seen", drift=["stail"])
-    with pytest.raises(UsageError, match="no toolbox is named"):
-        toolbox.load("../library")
+    for wrong in ("../library", str(tmp_path), str(tmp_path / "none.py")):
+        with pytest.raises(UsageError, match=r"there is no toolbox at .*; a toolbox is a folder with"):
+            toolbox.load(wrong)
+
+
+def copied(place: Path) -> Path:
+    place.mkdir()
+    for path in (toolbox.folder() / "library").glob("*.*"):
+        (place / path.name).write_text(path.read_text())
+    return place
 
 
 @pytest.mark.parametrize(
@@ -244,24 +237,88 @@ def test_unknown_names_are_answered_with_known_ones() -> None:
     [
         ("tools.py", "def make_world(seed:\n", r"tools\.py:1: .*never closed"),
         ("tools.py", "def make_world(seed):\n    return {}\n", r"tools\.py: find_book is not defined"),
+        ("tools.py", "import nosuchmodule\n", r"tools\.py: ModuleNotFoundError: .*nosuchmodule"),
         ("tasks.py", "TEMPLATES = [\n  1,\n  )\n", r"tasks\.py:3: "),
         ("tasks.py", "TEMPLATE = []\n", r"tasks\.py: TEMPLATES is not defined"),
         ("tools.json", '{"name": "x",\n', r"tools\.json:2: "),
         ("tools.json", '{"name": "x"}', r"tools\.json lacks 'split'"),
     ],
 )
-def test_a_broken_toolbox_is_told_with_its_place(
-    file: str, text: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    for path in (toolbox.folder() / "library").glob("*.*"):
-        (folder / path.name).write_text(path.read_text())
-    (folder / file).write_text(text)
-    monkeypatch.setattr(toolbox, "folder", lambda: tmp_path)
-    toolbox.load.cache_clear()
-    try:
-        with pytest.raises(InputError, match=error):
-            toolbox.load("broken").task(1, random.Random(1))
-    finally:
-        toolbox.load.cache_clear()
+def test_a_broken_toolbox_is_told_with_its_place(file: str, text: str, error: str, tmp_path: Path) -> None:
+    broken = copied(tmp_path / "broken")
+    (broken / file).write_text(text)
+    with pytest.raises(InputError, match=error):
+        templates.make(toolbox.load(str(broken)), 1, random.Random(1))
+
+
+# ---- the tools of a task -------------------------------------------------------------------------
+
+
+def names_in(env: Json) -> list[str]:
+    return [tool["function"]["name"] for tool in toolbox.true_tools(env)]
+
+
+def test_true_tools() -> None:
+    own = toolbox.load("library").names
+    env: Json = {"kind": "toolbox", "toolbox": "library", "seed": 1}
+    assert names_in(env) == own
+    assert names_in(env | {"distractors": ["flights.find_flight"]}) == [*own, "find_flight"]
+    assert names_in(env | {"without": ["find_book"]}) == [name for name in own if name != "find_book"]
+    with pytest.raises(
+        UsageError, match="flights has no tool named 'find_fligt'; did you mean 'find_flight'"
+    ):
+        toolbox.true_tools(env | {"distractors": ["flights.find_fligt"]})
+
+
+# ---- plans ---------------------------------------------------------------------------------------
+
+REPLIES: list[Any] = [
+    {"pages": 100, "due": "2025-03-01", "price_eur": 0.1, "ids": ["B1", "B2"]},
+    {"pages": 250, "due": "2024-12-31", "price_eur": 0.2, "ids": ["B2", "B3"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "due"),
+    [
+        ("pages", 250),
+        ([0, "pages"], 100),
+        ([0, "ids", 1], "B2"),
+        ({"combine": "sum", "of": [[0, "pages"], [1, "pages"]]}, 350),
+        ({"combine": "sum", "of": [[0, "price_eur"], [1, "price_eur"]]}, 0.3),
+        ({"combine": "difference", "of": [[0, "pages"], [1, "pages"]]}, 150),
+        ({"combine": "max", "of": [[0, "pages"], [1, "pages"]]}, 250),
+        ({"combine": "min", "of": [[0, "due"], [1, "due"]]}, "2024-12-31"),
+        ({"combine": "count", "of": [[0, "ids"]]}, 2),
+        ({"combine": "set", "of": [[0, "ids"], [1, "ids"]]}, ["B1", "B2", "B3"]),
+        ({"combine": "set", "of": [[0, "due"], [1, "due"]]}, ["2025-03-01", "2024-12-31"]),
+        ({"combine": "argmax", "of": [[0, "pages"], [1, "pages"]], "names": ["Emma", "Ulysses"]}, "Ulysses"),
+        ({"combine": "argmin", "of": [[0, "pages"], [1, "pages"]], "names": ["Emma", "Ulysses"]}, "Emma"),
+        (None, CANNOT),
+    ],
+)
+def test_gold(answer: Any, due: Any) -> None:
+    plan: list[Json] = [{"name": "a", "arguments": {}}, {"name": "b", "arguments": {}, "answer": answer}]
+    assert toolbox.gold(plan, dict(enumerate(REPLIES))) == due
+
+
+def test_two_have_most() -> None:
+    how = {"combine": "argmax", "of": [[0, "pages"], [0, "pages"]], "names": ["a", "b"]}
+    with pytest.raises(ValueError, match="2 are equal: 100"):
+        toolbox.gold([{"answer": how}], dict(enumerate(REPLIES)))
+
+
+def test_nobody_knows_that_combination() -> None:
+    with pytest.raises(ValueError, match="no answer is combined by 'median'"):
+        toolbox.gold([{"answer": {"combine": "median", "of": [[0, "pages"]]}}], dict(enumerate(REPLIES)))
+
+
+def test_references_are_resolved() -> None:
+    arguments = {"a": {"$from": [0, "ids", 1]}, "b": 3, "c": {"$from": 1, "x": 2}}
+    assert toolbox.resolve(arguments, dict(enumerate(REPLIES))) == {
+        "a": "B2",
+        "b": 3,
+        "c": {"$from": 1, "x": 2},
+    }
+    with pytest.raises(KeyError):
+        toolbox.resolve({"a": {"$from": [0, "nothing"]}}, dict(enumerate(REPLIES)))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from tmcli import drift as drifts
 from tmcli import templates, toolbox
@@ -65,13 +64,10 @@ def members(name: str, only: Sequence[str] = ()) -> list[Toolbox]:
             if box not in boxes:
                 raise UsageError(f"suite {name} has no toolbox {box!r}", did_you_mean(box, boxes))
         return [box for box in boxes.values() if not only or box.name in only]
-    try:
-        return [toolbox.load(name)]
-    except UsageError as error:
-        if len(Path(name).parts) > 1:
-            raise
+    if name not in toolbox.names() and not toolbox.is_path(name):
         known = did_you_mean(name, [*SUITES, *toolbox.names()])
-        raise UsageError(f"no suite and no toolbox is named {name!r}", known) from error
+        raise UsageError(f"no suite and no toolbox is named {name!r}", known)
+    return [toolbox.load(name)]
 
 
 def _tasks(

@@ -253,7 +253,7 @@ def _told(question: str, answer: Any, how: Any) -> bool:
     if isinstance(how, dict) and "names" in how:
         return False
     text = question.casefold()
-    words = re.findall(r"[\w.-]+", text)
+    words = re.findall(r"\w+(?:[.-]\w+)*", text)
     parts = [toolbox.text_of(part).casefold() for part in (answer if isinstance(answer, list) else [answer])]
     return not all(parts) or not parts or any(part in (words if part.isdigit() else text) for part in parts)
 

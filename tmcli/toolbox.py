@@ -147,10 +147,15 @@ def load(name: str) -> Toolbox:
         return Toolbox(path.stem, "own", "", tools, {}, _text(path), path.parent, path, name)
     if (path / "tools.json").is_file():
         return _folder(path, name)
-    if path.exists() or len(path.parts) > 1:
+    if is_path(name):
         remedy = "a toolbox is a folder with a tools.json, or a Python file"
         raise UsageError(f"there is no toolbox at {name}", remedy)
     raise UsageError(f"no toolbox is named {name!r}", did_you_mean(name, names()))
+
+
+def is_path(name: str) -> bool:
+    """Does this say where a toolbox is, not what it is called?"""
+    return "/" in name or name.endswith(".py") or Path(name).exists()
 
 
 def true_tools(env: Json) -> list[Json]:
