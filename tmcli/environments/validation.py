@@ -1,0 +1,149 @@
+"""Does a call fit its tool's schema in every respect? JSON Schema, in the words of `arguments.py`.
+
+`arguments.fault` says what is commonest: names, types, enums. Here comes the rest: ranges, lengths,
+patterns, formats, choices. Where there is no server, this is what refuses a wrong call. A schema that is
+none constrains nothing beyond `arguments.fault`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from tmcli.environments.arguments import fault
+from tmcli.records import Json
+
+_LIMITS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be more than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "multipleOf": "must be a multiple of {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} items",
+    "maxItems": "must have at most {} items",
+    "minProperties": "must have at least {} keys",
+    "maxProperties": "must have at most {} keys",
+    "pattern": "must match {}",
+    "const": "must be {}",
+}
+_FORMATS = {
+    "date": "a date like 2024-05-31",
+    "date-time": "a date and time like 2024-05-31T12:00:00Z",
+    "time": "a time like 12:00:00Z",
+    "email": "an e-mail address",
+    "uuid": "a UUID",
+    "ipv4": "an IPv4 address",
+    "ipv6": "an IPv6 address",
+    "uri": "an address like https://example.org",
+    "int32": "a whole number of 32 bits",
+    "int64": "a whole number of 64 bits",
+}
+
+
+class Validator:
+    """One tool's schema, made ready once."""
+
+    def __init__(self, tool: Json) -> None:
+        self.tool = tool
+        function = tool["function"]
+        self.name: str = function["name"]
+        self._rest = checker(function.get("parameters"))
+
+    def wrong(self, arguments: Json) -> str | None:
+        """The sentence the model is told, or None."""
+        return fault([self.tool], self.name, arguments) or worst(self._rest, arguments)
+
+
+def checker(schema: Any) -> Any:
+    """A jsonschema validator; None for what is no schema. Nothing is ever fetched for it."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from referencing import Registry
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError):
+        return None
+    registry: Any = Registry()
+    return Draft202012Validator(schema, registry=registry, format_checker=_formats())
+
+
+def worst(validator: Any, value: Any, place: str = "") -> str | None:
+    """What is wrong most, as a sentence; None when nothing is."""
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    if validator is None:
+        return None
+    try:
+        error = best_match(validator.iter_errors(value))
+    except (Unresolvable, RecursionError):  # a reference to nowhere constrains nothing
+        return None
+    return None if error is None else _sentence(error, place)
+
+
+def _sentence(error: Any, place: str) -> str:
+    where = _place([place, *error.absolute_path] if place else error.absolute_path)
+    word, due = error.validator, error.validator_value
+    if word == "required":
+        name = next((name for name in due if name not in error.instance), "")
+        return f"{where} lacks {name!r}" if where else f"missing parameter {name!r}"
+    where = where or "the arguments"
+    if word in _LIMITS:
+        return f"{where} {_LIMITS[word].format(due if isinstance(due, str) else json.dumps(due))}"
+    if word == "type":
+        return f"{where} must be of type {' or '.join(due) if isinstance(due, list) else due}"
+    if word == "enum":
+        return f"{where} must be one of: {', '.join(map(str, due))}"
+    if word == "format":
+        return f"{where} must be {_FORMATS.get(due, f'of format {due}')}"
+    if word == "uniqueItems":
+        return f"{where} must not hold an item twice"
+    return f"{where}: {error.message}"[:300]
+
+
+def _place(path: Iterable[str | int]) -> str:
+    """
+    >>> _place(["a", 0, "b"])
+    'a[0].b'
+    """
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
+
+
+@cache
+def _formats() -> Any:
+    """The formats that are held: those the standard library can tell, and OpenAPI's integers."""
+    from jsonschema import FormatChecker
+
+    known = [name for name in ("email", "ipv4", "ipv6", "date", "uuid") if name in FormatChecker.checkers]
+    formats = FormatChecker(known)
+
+    @formats.checks("date-time", ValueError)
+    def is_moment(value: Any) -> bool:
+        if not isinstance(value, str):
+            return True
+        return value[10:11] in ("T", "t", " ") and datetime.fromisoformat(value).tzinfo is not None
+
+    @formats.checks("time", ValueError)
+    def is_time(value: Any) -> bool:
+        return not isinstance(value, str) or bool(datetime.fromisoformat(f"2024-05-31T{value}"))
+
+    @formats.checks("uri")
+    def is_address(value: Any) -> bool:
+        scheme, colon, rest = value.partition(":") if isinstance(value, str) else ("a", ":", "b")
+        return bool(colon and rest) and scheme[:1].isalpha() and not any(c.isspace() for c in rest)
+
+    @formats.checks("int32")
+    def is_int32(value: Any) -> bool:
+        return not isinstance(value, int) or -(2**31) <= value < 2**31
+
+    @formats.checks("int64")
+    def is_int64(value: Any) -> bool:
+        return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+    return formats
