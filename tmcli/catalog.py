@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tmcli import toolbox
-from tmcli.errors import UsageError, did_you_mean
-from tmcli.records import Json, Task, new_task
+from tmcli import streams, toolbox
+from tmcli.errors import InputError, UsageError, did_you_mean
+from tmcli.io import Rejects
+from tmcli.records import Json, Task, from_json, new_task, to_json
 
 DOCUMENTS = (".json", ".yaml", ".yml")
-KINDS = "a toolbox folder, a Python file, an OpenAPI document or an MCP configuration"
+ANY = "a toolbox or its folder, a Python file, an OpenAPI document, an mcp.json"
+"""What a source may be."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Catalog:
 
     source: str
     """As it was asked for."""
+    name: str
+    """What results are broken down by."""
+    split: str
+    """`seen` or `unseen` of a built-in toolbox; else `own`."""
     tools: list[Json]
     """OpenAI function schemas."""
     env: Json
@@ -44,7 +51,9 @@ class Catalog:
     def task(self, seed: int = 0, **more: Any) -> Task:
         """A task over these tools; without more, one that asks nothing."""
         env = {**self.env, "seed": seed} if self.env["kind"] == "toolbox" else self.env
-        return new_task(**{"messages": [], "tools": self.tools, "env": env, "answer": []} | more)
+        tags = {"toolbox": self.name, "split": self.split, "drift": []} | more.pop("tags", {})
+        about = {"messages": [], "tools": self.tools, "env": env, "answer": [], "tags": tags}
+        return new_task(**about | more)
 
 
 def catalog_of(source: str) -> Catalog:
@@ -54,7 +63,7 @@ def catalog_of(source: str) -> Catalog:
     if path.suffix in DOCUMENTS and path.is_file():
         return _document(source)
     if path.is_file() and path.suffix != ".py":
-        raise UsageError(f"{source} is no source of tools", f"name {KINDS}")
+        raise UsageError(f"{source} is no source of tools", f"name {ANY}")
     try:
         box = toolbox.load(source)
     except UsageError as error:
@@ -62,20 +71,23 @@ def catalog_of(source: str) -> Catalog:
             raise
         problem = f"no toolbox, folder or file is named {source!r}"
         raise UsageError(problem, did_you_mean(source, toolbox.names())) from error
-    return Catalog(source, box.tools, {"kind": "toolbox", "toolbox": source}, box.classes)
+    env = {"kind": "toolbox", "toolbox": box.place}
+    return Catalog(source, box.name, box.split, box.tools, env, box.classes)
 
 
 def _document(source: str) -> Catalog:
-    top = _top(source)
+    top, name = _top(source), Path(source).stem
     if "mcpServers" in top:
         from tmcli.environments import mcp
 
-        return Catalog(source, asyncio.run(mcp.list_tools(source)), {"kind": "mcp", "config": source}, {})
+        tools = asyncio.run(mcp.list_tools(source))
+        return Catalog(source, name, "own", tools, {"kind": "mcp", "config": source}, {})
     if "tools" in top and "openapi" not in top:
         raise UsageError(f"{source} is part of a toolbox", f"name the folder: {Path(source).parent}/")
     from tmcli.environments import openapi
 
-    return Catalog(source, openapi.load(source).tools, {"kind": "http", "openapi": source}, {})
+    tools = openapi.load(source).tools
+    return Catalog(source, name, "own", tools, {"kind": "http", "openapi": source}, {})
 
 
 def _top(source: str) -> Json:
@@ -85,6 +97,77 @@ def _top(source: str) -> Json:
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+# ---- tasks of one's own ------------------------------------------------------------------------------
+
+
+def furnish(path: str, catalog: Catalog, rejects: Rejects | None = None) -> Iterator[Task]:
+    """The questions of a JSON Lines file (`-` is stdin), as tasks with these tools.
+
+        {"query": "How many pages has Silent Harbor?", "answer": 214, "seed": 7}
+
+    `answer` is what counts as right, or a list of it, compared as a number where it is one; without it nobody
+    knows. `seed` is the world of a toolbox. What else a task may have (`check`, `plan`, `tags`...), and keys
+    nobody knows, are kept; `messages` may stand for `query`. The file is opened at once, read as you go.
+    """
+    source = streams.open_source(path)
+    if rejects is not None:
+        rejects.open()
+
+    def tasks() -> Iterator[Task]:
+        try:
+            for number, line in enumerate(streams.lines(source), 1):
+                if not line.strip():
+                    continue
+                try:
+                    yield _furnished(line, f"{Path(source.name).name}:{number}", catalog)
+                except InputError as error:
+                    if rejects is None:
+                        raise error.at(source.name, number) from error
+                    rejects.add(error.at(source.name, number))
+                    rejects.write(line.rstrip(b"\n") + b"\n")
+        finally:
+            source.close()
+
+    return tasks()
+
+
+def _furnished(line: bytes, source: str, catalog: Catalog) -> Task:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"not JSON: {error.msg}", "write one object a line") from error
+    if not isinstance(row, dict):
+        raise InputError("no JSON object", 'write {"query": ..., "answer": ...}')
+    if row.keys() & {"tools", "env"}:
+        raise InputError(
+            "it has tools already", "leave --tools out", field="tools" if "tools" in row else "env"
+        )
+    query = row.pop("query", None)
+    messages = [{"role": "user", "content": query}] if isinstance(query, str) else row.pop("messages", None)
+    if messages is None:
+        raise InputError("there is no question", 'write "query": "..."', field="query")
+    seed = row.pop("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise InputError(f"{seed!r} is no whole number", 'write "seed": 7', field="seed")
+    golds = row.pop("answer", [])
+    golds = golds if isinstance(golds, list) else [golds]
+    if any(gold is None or isinstance(gold, dict | list) for gold in golds):
+        raise InputError("neither text nor number", "write one of them, or a list of them", field="answer")
+    numbers = bool(golds) and all(
+        isinstance(gold, int | float) and not isinstance(gold, bool) for gold in golds
+    )
+    known = {name: row.pop(name) for name in ("check", "plan", "subgoals", "tags", "source") if name in row}
+    task = catalog.task(
+        seed,
+        **{"check": "number" if numbers else "exact", "source": source} | known,
+        messages=messages,
+        answer=[toolbox.text_of(gold) for gold in golds],
+        extra={key: value for key, value in row.items() if key not in ("id", "kind", "v")},
+    )
+    from_json(to_json(task))  # every field is checked
+    return task
 
 
 # ---- for people --------------------------------------------------------------------------------------

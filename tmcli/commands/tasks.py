@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tmcli import console, importers, io, suites
+from tmcli.catalog import ANY, catalog_of, furnish
 from tmcli.commands import options
 from tmcli.errors import UsageError
 from tmcli.steps.tasks import tasks
@@ -41,6 +42,14 @@ Server = Annotated[
         help=f"Where the tools answer, for --from {' and '.join(importers.SERVED)}.",
     ),
 ]
+Tools = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        metavar="SOURCE",
+        help=f'FILE holds questions, {{"query": ..., "answer": ...}}; their tools: {ANY}.',
+    ),
+]
 
 
 def run(
@@ -50,6 +59,7 @@ def run(
     hops: Hops = "",
     dataset: From = None,
     server: Server = None,
+    tools: Tools = None,
     n: options.TaskCount = None,
     seed: options.Seed = 0,
     drift: options.Drift = "",
@@ -66,6 +76,7 @@ def run(
       tm tasks --suite unseen --hops 3,4
       tm tasks --from ftrl ftrl_dev.parquet | tm rollout --policy ckpt/ --tasks -
       tm tasks mine.jsonl --drift stale -o drifted.jsonl
+      tm tasks questions.jsonl --tools mytools.py | tm rollout --policy smollm2 --tasks - | tm eval
 
     A task is something to solve, the tools to solve it with, and the golds. Without FILE and --suite: the
     suite train. The tasks of a FILE are passed on, with --drift made unfamiliar. Streams.
@@ -76,7 +87,12 @@ def run(
         if (dataset or file) and (suite or toolbox or hops):
             problem = "--suite, --toolbox and --hops make tasks of their own and read no file"
             raise UsageError(problem, "give either --suite or FILE")
-        if dataset is not None:
+        if tools is not None and (file is None or dataset is not None):
+            raise UsageError("--tools is for questions of your own", "write: tm tasks FILE --tools SOURCE")
+        if tools is not None and file is not None:
+            questions = furnish(file, catalog_of(tools), aside)
+            made = tasks(questions, n, options.words(drift), seed)
+        elif dataset is not None:
             made = tasks(importers.read(dataset, file, server), n, options.words(drift), seed)
         elif file is not None:
             made = options.tasks_from(file, n=n, seed=seed, drift=drift, rejects=aside)

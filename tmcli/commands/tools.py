@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tmcli import console, streams
+from tmcli.catalog import ANY
 from tmcli.commands import options
 from tmcli.errors import RunError, UsageError, did_you_mean
 
@@ -23,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ANY = "a toolbox or its folder, a Python file, an OpenAPI document, an mcp.json"
 Sources = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help=f"{ANY.capitalize()}.")]
 Tool = Annotated[str, typer.Argument(metavar="TOOL", help="As library.find_book, or alone with --in.")]
 Values = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="The call's arguments.")]
