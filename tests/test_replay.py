@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -354,21 +357,79 @@ def test_a_study_runs_again_offline_byte_for_byte(tm: Tm, tmp_path: Path) -> Non
         assert first.returncode == 0, first.stderr
         made = (tmp_path / "first.jsonl").read_bytes()
         assert len({json.dumps(r["messages"]) for r in records(made)}) == 20
-        assert tm(*words).stdout != made
         assert len((tmp_path / "calls.jsonl").read_bytes().splitlines()) == 20
-        for source in ("calls.jsonl", "first.jsonl"):
-            again = tm(*words, "--replay", source)
-            assert again.returncode == 0, again.stderr
-            assert again.stdout == made
-            assert b"never recorded" not in again.stderr
-        tm(*words, "--replay", "calls.jsonl", "-o", "first.parquet", "--record", "calls.jsonl.zst")
-        assert tm(*words, "--replay", "first.parquet").stdout == made
-        assert tm(*words, "--replay", "calls.jsonl.zst").stdout == made
+        again = tm(*words, "--replay", "calls.jsonl")
+        assert again.returncode == 0, again.stderr
+        assert again.stdout == made
+        assert b"never recorded" not in again.stderr
+        tm(*words, "--replay", "first.jsonl", "-o", "first.parquet", "--record", "calls.jsonl.zst")
+        for source in ("first.parquet", "calls.jsonl.zst"):
+            assert tm(*words, "--replay", source).stdout == made
         # a replayed run resumes a recorded one: where replies come from is no option that shapes them
         kept = b"".join(made.splitlines(keepends=True)[:7])
         (tmp_path / "part.jsonl").write_bytes(kept)
         assert tm(*words, "--replay", "calls.jsonl", "-o", "part.jsonl", "--resume").returncode == 0
         assert (tmp_path / "part.jsonl").read_bytes() == made
+
+
+class Counter:
+    """A web service that never answers the same twice."""
+
+    def __init__(self) -> None:
+        asked = itertools.count()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps({"count": next(asked)}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Counter:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+DOCUMENT = {
+    "openapi": "3.0.0",
+    "info": {"title": "Counter", "version": "1"},
+    "paths": {
+        "/count": {"get": {"operationId": "count", "responses": {"200": {"description": "How many."}}}}
+    },
+}
+
+
+def test_a_study_of_a_server_that_is_gone(tm: Tm, tmp_path: Path) -> None:
+    (tmp_path / "counter.json").write_text(json.dumps(DOCUMENT))
+    with ModelServer(say(call("count", "{}", "count", "{}"), call("count", "{}"), text("x"))) as model:
+        words = f"synth --teacher m@{model.url} --tasks tasks.jsonl --samples 4 --concurrency 8".split()
+        with Counter() as service:
+            env = {"kind": "http", "openapi": "counter.json", "base_url": service.url}
+            asked = [{"role": "user", "content": "How many?"}]
+            task = new_task(messages=asked, tools=[schema("count")], env=env, answer=["x"])
+            (tmp_path / "tasks.jsonl").write_bytes(encode(task) + b"\n")
+            first = tm(*words, "--record", "calls.jsonl.gz")
+        assert first.returncode == 0, first.stderr
+        told = [m["content"] for r in records(first.stdout) for m in r["messages"] if m["role"] == "tool"]
+        assert len(set(told)) == 12
+        assert tm(*words, "--timeout", "1").returncode == 1  # nobody answers any more
+        again = tm(*words, "--replay", "calls.jsonl.gz")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
 
 
 def test_a_call_that_was_never_recorded_is_told_and_counted(tm: Tm, tmp_path: Path) -> None:
@@ -414,13 +475,19 @@ def test_an_interrupted_recording_goes_on_with_its_output(tm: Tm, tmp_path: Path
         ("--record new/r.jsonl", "cannot write new/r.jsonl"),
     ],
 )
-@pytest.mark.parametrize("command", ["synth", "rollout --policy scripted"])
-def test_wrong_usage_is_one_sentence(command: str, words: str, said: str, tm: Tm, tmp_path: Path) -> None:
-    before = write(tmp_path / "r.jsonl", WHOLE), (tmp_path / "r.jsonl").read_bytes()
-    (tmp_path / "tasks.jsonl").write_bytes(tm("tasks", "-n", "1").stdout)
-    got = tm(*command.split(), "-n", "1", *words.split())
+def test_wrong_usage_is_one_sentence(words: str, said: str, tm: Tm, tmp_path: Path) -> None:
+    before = Path(write(tmp_path / "r.jsonl", WHOLE)).read_bytes()
+    write(tmp_path / "tasks.jsonl", {"kind": "task"})
+    got = tm("synth", "-n", "1", *words.split())
     assert got.returncode == 2, got.stderr
     assert said in got.stderr.decode()
     assert b"Traceback" not in got.stderr
-    assert (str(tmp_path / "r.jsonl"), (tmp_path / "r.jsonl").read_bytes()) == before
+    assert (tmp_path / "r.jsonl").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.jsonl", "tasks.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["rollout --policy scripted", "rl --policy tiny"])
+def test_the_same_words_in_every_run(command: str, tm: Tm, tmp_path: Path) -> None:
+    got = tm(*command.split(), "-n", "1", "--simulate", "--record", "r.jsonl", "--replay", "r.jsonl")
+    assert got.returncode == 2
+    assert b"r.jsonl cannot be recorded and replayed at once" in got.stderr

@@ -106,12 +106,14 @@ def test_groups_without_a_lesson_move_nothing(tmp_path: Path) -> None:
 def test_rl_writes_a_checkpoint_that_plays(tm: Tm, tmp_path: Path) -> None:
     words = (
         "rl --policy tiny --tasks train -n 2 --steps 1 --prompts-per-step 1 --group-size 2 --batch-size 2"
-        " --max-turns 2 --max-new-tokens 8 -o ckpt"
+        " --max-turns 2 --max-new-tokens 8 -o ckpt --record calls.jsonl"
     ).split()
     done = tm(*words, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     run = json.loads(done.stdout)
     assert (run["step"], run["counts"]["episodes"], run["counts"]["steps"]) == ("rl", 2, 1)
+    recorded = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    assert sorted(line["sample"] for line in recorded) == [0, 1]
     played = tm(*"rollout --policy ckpt --tasks unseen -n 1 --max-turns 1 --max-new-tokens 8".split())
     assert played.returncode == 0, played.stderr.decode()
     trajectory = json.loads(played.stdout)

@@ -68,6 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tasks -n 2",
         "tasks -n 2 --drift stale",
         "synth -n 1",
+        "synth -n 1 --replay trajectories.jsonl",
         "eval scores.jsonl",
         "eval trajectories.jsonl",
         "tools list",
