@@ -1,35 +1,38 @@
 """The embedded teacher: plays the gold plan as someone would who had to find the tools' ways out first.
 
-    trial     call the first tools as documented; note what the replies teach; then execute
-    direct    the golden path: the plan's calls by their true names, no trials (the baseline)
+    trial     call the first tool as documented; note what the reply teaches; then execute
+    direct    the golden path: the plan's calls as the tools take them, no trials (the baseline)
 
-It knows the plan and reads the documents; what a parameter is really called it learns from replies alone.
-An old document of a later tool is met while executing, and corrected. Each choice follows from what can
-be seen, never from chance: what nobody could learn would only be noise.
-Its wording is plain and always the same: a small model is to learn it.
+It knows the plan and reads the documents; what a tool really takes and means it learns from replies alone:
+an error lists the parameters or shows a form, a look-alike has nothing or old data, a reply has another
+shape, another unit or further pages. A lesson of a later tool is met while executing, and said in the next
+plan. Of look-alikes it calls the one shown first. Each choice follows from what can be seen, never from
+chance: what nobody could learn would only be noise. Its wording is plain and always the same: a small model
+is to learn it.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tmcli import drift, toolbox
+from tmcli import toolbox
+from tmcli.drift import forms
+from tmcli.drift.decoy import UPDATED, YEARS
 from tmcli.errors import PolicyFailure, UsageError
 from tmcli.policies import Reply
-from tmcli.protocol import Call, Style, describe
+from tmcli.policies.beliefs import Beliefs
+from tmcli.policies.reading import Reading, empty, in_units
+from tmcli.protocol import CANNOT, Call, Style, describe
 from tmcli.records import Json, Task
 
-MAX_TRIALS = 1
-"""Tools the trial calls, first on the way first; what is wrong with a further one shows while executing.
-One, since each turn then asks for one decision: a small model learns that from few trajectories."""
+AT_ONCE = 8
+"""Calls of one tool that are made in one turn, where none needs another."""
 
-PROBES: Json = {"string": "?", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
-"""What a trial sends where the plan's value comes from an earlier reply."""
-
-_PARAMETERS = re.compile(r"\bparameters are: (.*)$", re.DOTALL)
+RANKING = ("max", "min", "argmax", "argmin")
+"""Answers for which dates are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Scripted:
             raise UsageError(
                 f"task {task.id} has no gold plan, and the scripted teacher needs one", "use --teacher MODEL"
             )
-        return _Expert(task, self.style)
+        return _Expert(task, task.plan, self.style)
 
     async def aclose(self) -> None:
         pass
@@ -62,11 +65,10 @@ class Scripted:
 class _Asked:
     """A call that waits for its reply."""
 
-    tool: str
-    names: dict[str, str]
-    """True parameter -> the name it was sent under."""
-    step: int | None
-    """The step of the plan it fulfils; None for a probe."""
+    step: int
+    """The step of the plan it is for."""
+    call: Call
+    """As it was made."""
 
 
 class _Expert:
@@ -74,21 +76,20 @@ class _Expert:
 
     tokens = None
 
-    def __init__(self, task: Task, style: Style) -> None:
-        self.plan: list[Json] = task.plan or []
-        functions = [tool["function"] for tool in task.tools]
-        self.schemas = {function["name"]: function.get("parameters") or {} for function in functions}
+    def __init__(self, task: Task, plan: list[Json], style: Style) -> None:
+        self.plan = plan
+        self.beliefs = Beliefs(task, known=style == "direct")
         self.phase: Literal["trial", "noting", "execution"] = "trial" if style == "trial" else "execution"
-        self.names: dict[str, dict[str, str]] = {}
-        """Tool -> true parameter -> what it is believed to be called."""
-        for step in self.plan:
-            for real in step["arguments"]:
-                shown = drift.documented(task, step["name"], real) if style == "trial" else real
-                self.names.setdefault(step["name"], {})[real] = shown
+        self.paths = list(_paths(plan))
+        self.readings = {i: Reading(list(dict.fromkeys(self._needed(i)))) for i in range(len(plan))}
+        self.units = [key for path in self.paths for key in path[1:] if isinstance(key, str)]
         self.asked: list[_Asked] = []
         self.results: dict[int, Any] = {}
+        self.cannot = False
         self.lessons: list[str] = []
-        self.correction = ""
+        """Learned from the last replies."""
+        self.told: set[str] = set()
+        """What was said of units."""
 
     async def reply(self, messages: list[Json]) -> Reply:
         try:
@@ -96,96 +97,150 @@ class _Expert:
         except (ValueError, LookupError, TypeError) as error:
             raise PolicyFailure(f"plan and replies do not fit: {error!r}", "mend the task") from error
 
-    def _next(self, messages: list[Json]) -> Reply:
-        if self.phase == "trial":
-            self.phase = "noting"
-            return self._try()
-        if self.asked:
-            self._hear(messages)
-        noted = f"<experience>{' '.join(self.lessons)}</experience>" if self.phase == "noting" else ""
-        self.phase = "execution"
-        step = next((i for i in range(len(self.plan)) if i not in self.results), None)
-        if step is None:
-            answer = self.results[len(self.plan) - 1][self.plan[-1]["answer"]]
-            return self._say(f"{noted}<answer>{toolbox.text_of(answer)}</answer>", [])
-        tool = self.plan[step]["name"]
-        aim = self.correction or f"{self._aim(step)} from {tool}"
-        arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
-        return self._say(f"{noted}<plan>{aim}</plan>", [(step, tool, arguments)])
-
     def close(self) -> None:
         pass
 
-    def _try(self) -> Reply:
-        """One call of each of the first tools on the way, as documented."""
-        first = {step["name"]: i for i, step in reversed(list(enumerate(self.plan)))}
-        order = sorted(first, key=lambda tool: first[tool])[:MAX_TRIALS]
-        calls: list[tuple[int | None, str, Json]] = []
-        for tool in order:
-            given = self.plan[first[tool]]["arguments"]
-            probes = {
-                real: self._probe(tool, real) if toolbox.is_reference(value) else value
-                for real, value in given.items()
-            }
-            whole = not any(toolbox.is_reference(value) for value in given.values())
-            calls.append((first[tool] if whole else None, tool, probes))
-        return self._say(f"<trial>try {_listed(order)}</trial>", calls)
+    def _next(self, messages: list[Json]) -> Reply:
+        if self.phase == "trial":
+            self.phase = "noting"
+            if not self._missing(0):
+                return self._call(f"<trial>try {self._shown(0)}</trial>", [0])
+        correction = self._hear(messages) if self.asked else ""
+        noted = f"<experience>{'. '.join(self.lessons)}.</experience>" if self.lessons else ""
+        self.phase = "execution"
+        steps = [] if self.cannot else self._ready()
+        if not steps:
+            return self._say(f"{noted}<answer>{self._answer()}</answer>", [])
+        pages = [f"page {self.readings[i].next_page} of {self._shown(i)}" for i in steps if self._goes_on(i)]
+        aim = correction or _listed(pages) or f"{self._aim(steps)} from {self._shown(steps[0])}"
+        return self._call(f"{noted}<plan>{aim}</plan>", steps)
 
-    def _probe(self, tool: str, real: str) -> Any:
-        schema = self.schemas.get(tool, {}).get("properties", {}).get(self.names[tool][real], {})
-        return PROBES.get(str(schema.get("type")), "?")
+    # ---- what to do next
 
-    def _say(self, text: str, calls: list[tuple[int | None, str, Json]]) -> Reply:
+    def _ready(self) -> list[int]:
+        """The steps to make now: the next one, and others of its tool that need nothing unknown."""
+        open_steps = [i for i in range(len(self.plan)) if i not in self.results]
+        if not open_steps or self._missing(open_steps[0]):
+            self.cannot = bool(open_steps)
+            return []
+        tool = self.plan[open_steps[0]]["name"]
+        same = [i for i in open_steps if self.plan[i]["name"] == tool and self._can_start(i)]
+        return [i for i in same if self._goes_on(i) == self._goes_on(same[0])][:AT_ONCE]
+
+    def _can_start(self, step: int) -> bool:
+        values = self.plan[step]["arguments"].values()
+        return all(value["$from"][0] in self.results for value in values if toolbox.is_reference(value))
+
+    def _goes_on(self, step: int) -> bool:
+        return self.readings[step].next_page is not None
+
+    def _missing(self, step: int) -> bool:
+        """Is there no tool for this?"""
+        return not self.beliefs.alike[self.plan[step]["name"]]
+
+    def _answer(self) -> str:
+        how = self.plan[-1]["answer"]
+        if self.cannot or how is None:
+            return CANNOT
+        results = self.results
+        if isinstance(how, dict) and how["combine"] in RANKING:
+            results = {step: forms.texts(value, forms.as_iso) for step, value in results.items()}
+        return toolbox.text_of(toolbox.gold(self.plan, results))
+
+    # ---- what to say
+
+    def _call(self, text: str, steps: list[int]) -> Reply:
+        calls = []
         self.asked = []
-        said: list[Call] = []
-        for step, tool, arguments in calls:
-            names = {real: self.names[tool][real] for real in arguments}
-            self.asked.append(_Asked(tool, names, step))
-            said.append(Call(tool, {names[real]: value for real, value in arguments.items()}))
-        return Reply(content=text, turn=describe(text, tuple(said)))
+        for i in steps:
+            calls.append(self._made(i))
+            self.asked.append(_Asked(i, calls[-1]))
+        return self._say(text, calls)
 
-    def _hear(self, messages: list[Json]) -> None:
-        """Learn from the replies to my last calls."""
-        last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-        self.correction = ""
-        for asked, message in zip(self.asked, messages[last + 1 :], strict=True):
-            value = json.loads(message["content"])
-            error = value.get("error") if isinstance(value, dict) else None
-            if error is None and asked.step is not None:
-                self.results[asked.step] = value
-            learned = self._learn(asked, str(error or ""))
-            if error is not None and asked.step is not None and not learned:
-                raise PolicyFailure(f"{asked.tool} answers the plan's call with {error!r}", "mend the task")
-            lesson = f"{asked.tool} takes {', '.join(self.names[asked.tool].values()) or 'nothing'}"
-            if self.phase == "noting":
-                self.lessons.append(f"{lesson}.")
-            elif learned:
-                self.correction = lesson
+    def _made(self, step: int) -> Call:
+        """How a step is made, as far as is known."""
+        arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
+        name, sent = self.beliefs.call(self.plan[step]["name"], arguments)
+        return Call(name, {**sent, "page": self.readings[step].next_page} if self._goes_on(step) else sent)
 
-    def _learn(self, asked: _Asked, error: str) -> bool:
-        """An error that lists the real parameters: those not sent are what the unknown ones are called, in
-        order. Was anything learned?"""
-        listed = _PARAMETERS.search(error)
-        real = listed.group(1).split(", ") if listed else []
-        missing = iter([name for name in real if name not in asked.names.values()])
-        learned = False
-        for parameter, sent in asked.names.items():
-            if sent not in real and (name := next(missing, None)) is not None:
-                self.names[asked.tool][parameter] = name
-                learned = True
-        return learned
+    def _say(self, text: str, calls: list[Call]) -> Reply:
+        return Reply(content=text, turn=describe(text, tuple(calls)))
 
-    def _aim(self, step: int) -> str:
-        """What the reply of this step is for."""
-        keys = [
-            str(value["$from"][1])
-            for later in self.plan
-            for value in later["arguments"].values()
-            if toolbox.is_reference(value) and value["$from"][0] == step and len(value["$from"]) > 1
-        ]
-        if step == len(self.plan) - 1:
-            keys.append(self.plan[step]["answer"])
+    def _shown(self, step: int) -> str:
+        return self.beliefs.alike[self.plan[step]["name"]][0]
+
+    def _aim(self, steps: list[int]) -> str:
+        """What the replies of these steps are for."""
+        keys = [str(path[-1]) for path in self.paths if path[0] in steps and isinstance(path[-1], str)]
         return _listed(list(dict.fromkeys(keys))) or "on"
+
+    def _needed(self, step: int) -> Iterator[Any]:
+        yield from (path[1] for path in self.paths if path[0] == step and len(path) > 1)
+
+    # ---- what to learn
+
+    def _hear(self, messages: list[Json]) -> str:
+        """Learn from the replies to my last calls; what must be done otherwise, in words."""
+        last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        self.lessons = []
+        corrections: list[str] = []
+        for asked, message in zip(self.asked, messages[last + 1 :], strict=True):
+            tool = self.plan[asked.step]["name"]
+            learned = self._read(asked, tool, message["content"])
+            corrections += learned
+            if self.phase == "noting":
+                takes = self.beliefs.takes(tool)
+                shape = self.readings[asked.step].shape
+                shaped = [f"it answers {shape}"] if shape else []
+                self.lessons = [*(said for said in learned if said != takes), takes, *shaped, *self.lessons]
+        if self.phase == "noting":
+            return ""
+        return "; ".join(dict.fromkeys(corrections))
+
+    def _read(self, asked: _Asked, tool: str, text: str) -> list[str]:
+        """One reply: what it brought, or what to do otherwise."""
+        if asked.call.name != self.beliefs.alike[tool][0]:
+            return []  # of two calls in one turn the first has shown that the tool is not the right one
+        reply = _value(text)
+        old = isinstance(reply, dict) and reply.get(UPDATED) in YEARS
+        error = reply.get("error") if isinstance(reply, dict) else None
+        if error is not None:
+            learned = self.beliefs.learn(tool, asked.call.arguments, str(error))
+            if not learned and old:
+                learned = self.beliefs.doubt(tool, "old data")
+            if not learned and self._made(asked.step) == asked.call:
+                if asked.step < len(self.plan) - 1 or self.plan[-1]["answer"] is not None:
+                    raise PolicyFailure(f"{tool} answers the plan's call with {error!r}", "mend the task")
+                self.cannot = True
+            return learned
+        if (empty(reply) or old) and (wrong := self.beliefs.doubt(tool, "old data" if old else "nothing")):
+            return wrong
+        reading = self.readings[asked.step]
+        reading.add(reply)
+        if reading.next_page is None:
+            found: list[str] = []
+            self.results[asked.step] = in_units(reading.value, self.units, found)
+            self.lessons += [said for said in dict.fromkeys(found) if said not in self.told]
+            self.told.update(found)
+        return []
+
+
+def _paths(plan: list[Json]) -> Iterator[list[Any]]:
+    """All that a plan takes from replies, as paths."""
+    for step in plan:
+        yield from (value["$from"] for value in step["arguments"].values() if toolbox.is_reference(value))
+    answer = plan[-1]["answer"]
+    if isinstance(answer, str):
+        yield [len(plan) - 1, answer]
+    elif answer is not None:
+        yield from answer["of"] if isinstance(answer, dict) else [answer]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _listed(words: list[str]) -> str:

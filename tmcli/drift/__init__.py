@@ -1,0 +1,206 @@
+"""Drift: tools that are not as their documents say. Seeded, and the same in training and evaluation.
+
+    drifted = drift.apply(task, ["stale", "format@0.5"], seed)     # another task: other tools, so another id
+
+Over tools of any environment, and reversible. `task.tools` is what the model is shown; `env["drift"]` holds
+what was done, for `environments/drifted.py`, which stands between model and tools, and for the scripted
+expert, which must err as the documents make it err. Nothing is translated for the model: the error tells.
+
+    rename      tools and parameters have other names, and the documents say so
+    format      dates, ids, closed lists and units are written otherwise; the documents do not say so
+    wrap        replies have another shape, or come in pages
+    decoy       look-alikes answer with nothing, or with old data
+    stale       the documents describe an older version: parameters had other names
+    undocument  descriptions, types and closed lists are gone from the documents
+    all         each of these
+
+`@` says how likely each tool, and each of its parameters or values, is touched; at least one tool of the plan
+always is. A kind that finds nothing to change leaves the task as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from tmcli.drift.layer import Call, Ground, Layer
+from tmcli.drift.lens import KINDS, Crossing, Lens, layers_of, true_tools
+from tmcli.errors import UsageError, did_you_mean
+from tmcli.records import Json, Task, task_id
+
+__all__ = [
+    "ALL", "KINDS", "NONE", "SHARE", "Call", "Crossing", "Kind", "Layer", "Lens",
+    "apply", "check", "layers_of", "over", "parse", "true_tools",
+]  # fmt: skip
+
+NONE = "none"
+"""Not a drift: in a list of kinds it leaves that share of the tasks as they are, half of them by default."""
+
+ALL = "all"
+
+SHARE = 0.7
+"""How likely a tool, and then each of its parameters, is touched."""
+
+TURNS = 12
+"""Assistant turns an episode has by default. Several kinds together leave a plan so many that it can be
+played: a first trial and the answer need two, each call one, and each thing to find out one more."""
+
+LONGER = ("wrap", "decoy", "stale")
+"""Kinds that may cost a further turn for each tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One word of `--drift`, read."""
+
+    name: str
+    strength: float
+
+
+def parse(words: Iterable[str]) -> list[Kind]:
+    """The kinds of drift that these words name, in the order they are laid over one another; `none` first. A
+    word that comes again counts as it was said last.
+
+    >>> parse(["stale@0.5", "none", "rename"])
+    [Kind(name='none', strength=0.5), Kind(name='rename', strength=0.7), Kind(name='stale', strength=0.5)]
+
+    Raises `UsageError` for a kind nobody knows, and a strength that is none.
+    """
+    said: dict[str, float] = {}
+    for word in words:
+        name, at, number = (part.strip() for part in word.partition("@"))
+        if name not in (*KINDS, NONE, ALL):
+            raise UsageError(f"no drift is named {name!r}", did_you_mean(name, [*KINDS, NONE, ALL]))
+        strength = _strength(name, number) if at else 0.5 if name == NONE else SHARE
+        said |= dict.fromkeys(KINDS if name == ALL else [name], strength)
+    return [Kind(name, said[name]) for name in (NONE, *KINDS) if name in said]
+
+
+def check(kinds: Iterable[str]) -> None:
+    """Raises `UsageError` for a kind nobody knows."""
+    parse(kinds)
+
+
+def over(tasks: Iterable[Task], kinds: Sequence[str], seed: int) -> Iterator[Task]:
+    """The tasks under drift. With `none@0.75` among the kinds, three of four neighbours stay as they are:
+    which, is drawn, for a strict turn would fall in step with the turns of the toolboxes.
+
+    Raises `UsageError` for an unknown kind, at once.
+    """
+    return _over(tasks, parse(kinds), seed)
+
+
+def _over(tasks: Iterable[Task], kinds: list[Kind], seed: int) -> Iterator[Task]:
+    share = Fraction(next((kind.strength for kind in kinds if kind.name == NONE), 0)).limit_denominator(20)
+    rest = [kind for kind in kinds if kind.name != NONE]
+    staying: list[int] = []
+    for i, task in enumerate(tasks):
+        group, place = divmod(i, share.denominator)
+        if place == 0 and share:
+            rng = random.Random(f"{seed}:{NONE}:{group}")
+            staying = rng.sample(range(share.denominator), share.numerator)
+        yield task if place in staying else _applied(task, rest, seed)
+
+
+def apply(task: Task, kinds: Sequence[str], seed: int) -> Task:
+    """The task under these kinds of drift."""
+    return _applied(task, [kind for kind in parse(kinds) if kind.name != NONE], seed)
+
+
+def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
+    past: list[Json] = task.env.get("drift", [])
+    if not kinds:
+        return task
+    _check_order(task, [entry["kind"] for entry in past], kinds)
+    layers = layers_of(task)
+    tools = true_tools(task)
+    live = Lens(layers, tools).live
+    documents = task.tools
+    planned = _planned(task, layers)
+    room = TURNS - 1 - len(task.plan or [])
+    later = [kind.name for kind in kinds if kind.name in LONGER]
+    rng = random.Random(f"{seed}:{task.id}")
+    entries: list[Json] = []
+    for kind in kinds:
+        if kind.name in later:
+            later.remove(kind.name)
+        elif kind.name == "format":
+            room -= 2
+        most = max(1, room // (len(later) + 1)) if task.plan else 99
+        ground = Ground(task, live, documents, layers, planned, kind.strength, most)
+        made = KINDS[kind.name].make(ground, rng)
+        if made is None:
+            continue
+        entry = {"kind": kind.name, "strength": kind.strength, **made}
+        layer = KINDS[kind.name](entry)
+        room -= _longer(layer, planned)
+        same = live is documents and kind.name == "rename"
+        documents = layer.document(documents)
+        live = documents if same else layer.live(live)
+        planned = {layer.outward_call(name, {})[0]: n for name, n in planned.items()}
+        layers = [*layers, layer]
+        entries.append(entry)
+    if not entries:
+        return task
+    env = {**task.env, "drift": [*past, *entries]}
+    if env.get("kind") != "toolbox":
+        env.setdefault("schemas", tools)
+    answer, subgoals = task.answer, task.subgoals
+    for layer in layers[len(past) :]:
+        answer = layer.answer(answer)
+        subgoals = layer.subgoals(subgoals) if subgoals else subgoals
+    tags = {**task.tags, "drift": [*task.tags.get("drift", []), *(entry["kind"] for entry in entries)]}
+    task = replace(task, tools=documents, env=env, answer=answer, subgoals=subgoals, tags=tags)
+    return replace(task, id=task_id(task))
+
+
+def _check_order(task: Task, past: list[str], kinds: list[Kind]) -> None:
+    """Each kind once, and over those that are there."""
+    order = list(KINDS)
+    for kind in kinds:
+        if kind.name in past:
+            raise UsageError(f"task {task.id} has {kind.name} drift already", "leave that drift out")
+        if any(order.index(kind.name) < order.index(name) for name in past):
+            problem = f"{kind.name} drift cannot be laid over the {past[-1]} drift of task {task.id}"
+            raise UsageError(problem, f"give both kinds at once: --drift {kind.name},{past[-1]}")
+
+
+def _planned(task: Task, layers: Sequence[Layer]) -> dict[str, int]:
+    """The tools of the plan as the outermost layer calls them, and how often each is called."""
+    planned: Counter[str] = Counter()
+    for step in task.plan or []:
+        name = step["name"]
+        for layer in layers:
+            name, _ = layer.outward_call(name, {})
+        planned[name] += 1
+    return dict(planned)
+
+
+def _longer(layer: Layer, planned: dict[str, int]) -> int:
+    """How many turns a layer may add to the plan."""
+    match layer.kind:
+        case "wrap":
+            shapes: dict[str, Any] = layer.entry["shapes"]
+            return sum(n for name, n in planned.items() if shapes.get(name) == "paged")
+        case "decoy":
+            return len(planned.keys() & set(layer.entry["of"].values()))
+        case "stale":
+            return len(planned.keys() & layer.entry["renamed"].keys())
+    return 0
+
+
+def _strength(name: str, number: str) -> float:
+    try:
+        strength = float(number)
+    except ValueError:
+        strength = math.nan
+    if not 0 < strength <= 1:
+        raise UsageError(
+            f"the strength of {name} is {number!r}, not a number from 0 to 1", f"write {name}@0.5"
+        )
+    return strength
