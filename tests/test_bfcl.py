@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import Tm
-from shell import records
+from servers import ModelServer, call, say, text
+from shell import pipe, records
 
 from tmcli.errors import InputError, UsageError
 from tmcli.importers import bfcl
@@ -238,6 +239,22 @@ def test_as_a_user_imports_it(tm: Tm, tmp_path: Path) -> None:
     assert records(piped.stdout)[0]["names"] == {"circle_area": "circle.area"}
     again = tm("tasks", "-", "--to", "parquet", input=got.stdout).stdout
     assert tm("tasks", "-", input=again).stdout == got.stdout  # keys tm does not know pass through
+
+
+def test_imported_and_played_in_a_pipe(tmp_path: Path) -> None:
+    """Calls are held to the schemas and acknowledged; what was right nobody here can say."""
+    write(tmp_path / "BFCL_v4_simple_python.json", ROW)
+    asked = ("circle_area", '{"radius": 5}', "circle_area", '{"radius": "5"}', "circle.area", "{}")
+    with ModelServer(say(call(*asked), text("<answer>done</answer>"))) as server:
+        line = (
+            f"tm tasks --from bfcl BFCL_v4_simple_python.json | tm rollout --tasks - --policy m@{server.url}"
+        )
+        got = pipe(line, tmp_path, {})
+    assert got.returncode == 0, got.stderr
+    (made,) = records(got.stdout)
+    assert [made_call["ok"] for made_call in made["turns"][0]["calls"]] == [True, False, False]
+    assert "radius must be a number" in made["messages"][4]["content"]
+    assert made["reward"] is None
 
 
 @pytest.mark.skipif(find_spec("bfcl_eval") is not None, reason="the package is installed")
