@@ -14,7 +14,9 @@ import sys
 import time
 from typing import Any
 
-SMALL_TOOLS = ("echo", "die", "mute", "nonsense", "long", "surrogate", "pid", "child", "error")
+SMALL_TOOLS = (
+    "echo", "exit", "mute", "nonsense", "long", "surrogate", "pid", "child", "environment", "error",
+)  # fmt: skip
 
 
 def build() -> Any:
@@ -109,14 +111,6 @@ def build() -> Any:
         return counts[session]
 
     @server.tool()
-    def environment() -> dict[str, str]:
-        return dict(os.environ)
-
-    @server.tool()
-    def folder() -> str:
-        return os.getcwd()
-
-    @server.tool()
     async def ask(ctx: Context, what: str) -> str:
         """Ask the client for something, and say what it said."""
         from pydantic import BaseModel
@@ -139,11 +133,6 @@ def build() -> Any:
     @server.tool()
     def header(ctx: Context, name: str) -> str:
         return (ctx.headers or {}).get(name, "")
-
-    @server.tool()
-    def die(code: int = 3) -> str:
-        print("the disk is full", file=sys.stderr, flush=True)
-        os._exit(code)
 
     return server
 
@@ -228,8 +217,11 @@ def small_answer(asked: dict[str, Any], words: list[str]) -> dict[str, Any] | No
         return {"error": {"code": -32601, "message": "Method not found"}}
     arguments = params.get("arguments", {})
     match params["name"]:
-        case "die":
-            os.kill(os.getpid(), arguments.get("signal", signal.SIGKILL))
+        case "exit":
+            print("the disk is full", file=sys.stderr, flush=True)
+            sys.exit(3)
+        case "environment":
+            return text(json.dumps({"environment": dict(os.environ), "folder": os.getcwd()}))
         case "mute":
             return None
         case "nonsense":

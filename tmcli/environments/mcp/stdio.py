@@ -122,8 +122,10 @@ class Process:
             if self.exit_code is None:
                 self._signal(signal.SIGKILL)
                 self._child.wait()
+            if self._stdin is not None and self._stdin.get_write_buffer_size():
+                self._stdin.abort()  # it would wait until all is written
             for pipe in self._pipes:
-                pipe.abort() if isinstance(pipe, asyncio.WriteTransport) else pipe.close()
+                pipe.close()
             for file in (self._child.stdin, self._child.stdout, self._child.stderr)[len(self._pipes) :]:
                 if file is not None:
                     file.close()
