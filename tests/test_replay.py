@@ -297,6 +297,7 @@ WHOLE = recording("t", 0, (*F, "1"))
         (WHOLE | {"v": 2}, "r:2: v: version 2 is not 1"),
         (WHOLE | {"task": 3}, "r:2: task: "),
         (WHOLE | {"sample": "x"}, "r:2: task: "),
+        (WHOLE | {"calls": 3}, "r:2: calls: no array"),
         (WHOLE | {"calls": [{"name": "f"}]}, r"r:2: calls\[0\]: not a call"),
         (WHOLE | {"calls": [{"name": "f", "arguments": [], "ok": True, "text": ""}]}, r"r:2: calls\[0\]: "),
         (WHOLE | {"calls": [{"name": "f", "arguments": {}, "ok": True, "text": 1}]}, r"r:2: calls\[0\]: "),

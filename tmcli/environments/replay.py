@@ -24,15 +24,9 @@ import orjson
 from tmcli import console, streams
 from tmcli.environments import Observation
 from tmcli.environments.machinery import Machinery
-from tmcli.environments.recording import KIND
+from tmcli.environments.recorded import Answer, calls, whose
 from tmcli.errors import EnvironmentFailure, InputError
-from tmcli.records import VERSION, Json, Task, Trajectory, expect, from_json
-
-NOT_MADE = '{"error":"too many calls in one turn'
-"""How a trajectory tells of calls that no tool was asked."""
-
-Answer = tuple[bool, str] | str
-"""(ok, text), or the failure that ended the episode."""
+from tmcli.records import Json, Task
 
 
 def open_session(task: Task, machinery: Machinery, sample: int = 0) -> ReplaySession:
@@ -63,7 +57,7 @@ class Replay:
         """Task -> (sample, offset) of its episodes, in the file's order."""
         try:
             for number, offset, line in self._lines():
-                task, sample = _whose(line, path, number)
+                task, sample = whose(line, path, number)
                 places = self._places.setdefault(task, [])
                 places.append((len(places) if sample is None else sample, offset))
         except BaseException:
@@ -81,16 +75,16 @@ class Replay:
         """What one episode's calls brought, by name and arguments."""
         self._file.seek(offset)
         answers: dict[bytes, list[Answer]] = {}
-        for name, arguments, answer in _calls(orjson.loads(self._file.readline())):
+        for name, arguments, answer in calls(orjson.loads(self._file.readline())):
             answers.setdefault(key(name, arguments), []).append(answer)
         return answers
 
     async def aclose(self) -> None:
         self._close()
         if self.missed:
-            calls = "1 call was" if self.missed == 1 else f"{self.missed} calls were"
-            tasks = "1 task" if len(self.missed_tasks) == 1 else f"{len(self.missed_tasks)} tasks"
-            console.warn(f"{calls} never recorded in {self.path} ({tasks}) and answered with an error")
+            n_calls = "1 call was" if self.missed == 1 else f"{self.missed} calls were"
+            n_tasks = "1 task" if len(self.missed_tasks) == 1 else f"{len(self.missed_tasks)} tasks"
+            console.warn(f"{n_calls} never recorded in {self.path} ({n_tasks}) and answered with an error")
 
     def _close(self) -> None:
         self._file.close()
@@ -165,9 +159,6 @@ def key(name: str, arguments: Json) -> bytes:
         return repr([name, arguments]).encode("utf-8", "backslashreplace")
 
 
-# ---- what the file holds -------------------------------------------------------------------------
-
-
 def _spooled(source: streams.Source, head: bytes) -> Iterator[bytes]:
     if head != streams.PARQUET:
         yield from streams.lines(source)
@@ -193,88 +184,3 @@ def _is_json(line: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
-
-
-def _whose(line: bytes, path: str, number: int) -> tuple[str, int | None]:
-    """(task, sample) of a line that can be replayed, else `InputError` with its place."""
-    try:
-        value = orjson.loads(line)
-        kind = value.get("kind") if isinstance(value, dict) else None
-        if kind == Trajectory.kind:
-            played = expect(from_json(value), Trajectory)
-            number_of = played.id.rpartition("#")[2]
-            return str(played.task.get("id")), int(number_of) if number_of.isdecimal() else None
-        if kind != KIND:
-            due = "a recording or a trajectory is due"
-            remedy = "tm synth, rollout and rl --record FILE make recordings"
-            raise InputError(f"a line of kind {kind!r} where {due}", remedy, field="kind")
-        if value.get("v") != VERSION:
-            raise InputError(f"version {value.get('v')!r} is not {VERSION}", "record again", field="v")
-        of, nth = value.get("task"), value.get("sample")
-        if not isinstance(of, str) or not isinstance(nth, int | None):
-            raise InputError("no task id with the number of a sample", "record again", field="task")
-        list(_calls(value))
-    except orjson.JSONDecodeError as error:
-        problem = f"not JSON: {error.msg}"
-        raise InputError(problem, "record again", source=path, line=number) from error
-    except InputError as error:
-        raise error.at(path, number) from error
-    return of, nth
-
-
-def _calls(value: Json) -> Iterator[tuple[str, Json, Answer]]:
-    """(name, arguments, answer) of a recording's or a trajectory's calls, in their order."""
-    if value["kind"] == Trajectory.kind:
-        yield from _calls_of_trajectory(value)
-        return
-    for i, made in enumerate(value.get("calls") or []):
-        try:
-            answer = made["failure"] if "failure" in made else (bool(made["ok"]), made["text"])
-            if not isinstance(made["name"], str) or not isinstance(made["arguments"], dict):
-                raise TypeError
-            if not isinstance(answer if isinstance(answer, str) else answer[1], str):
-                raise TypeError
-        except (KeyError, TypeError) as error:
-            problem = "not a call with name, arguments, ok and text"
-            raise InputError(problem, "record again", field=f"calls[{i}]") from error
-        yield made["name"], made["arguments"], answer
-
-
-def _calls_of_trajectory(value: Json) -> Iterator[tuple[str, Json, Answer]]:
-    """Replies stand in the messages, whether they were errors in the turns' labels."""
-    replies: dict[int, str] = {}
-    asked: list[tuple[str, Json, bool | None]] = []
-    waiting: dict[Any, int] = {}
-    turns: Iterator[Json] = iter(value["turns"])
-    for message in value["messages"]:
-        if message["role"] == "assistant":
-            labels: list[Json] = next(turns, {}).get("calls", [])
-            for i, call in enumerate(message.get("tool_calls") or []):
-                function = call["function"]
-                waiting[call.get("id")] = len(asked)
-                asked.append((function["name"], _arguments(function), _was_ok(labels, i)))
-        elif message["role"] == "tool" and message.get("tool_call_id") in waiting:
-            replies[waiting.pop(message["tool_call_id"])] = message.get("content") or ""
-    failure = value.get("failure") if value.get("status") == "invalid" else None
-    for i, (name, arguments, ok) in enumerate(asked):
-        text = replies.get(i)
-        if text is None and failure is not None:
-            yield name, arguments, failure
-        elif text is not None and not text.startswith(NOT_MADE):
-            yield name, arguments, (not text.startswith('{"error"') if ok is None else ok, text)
-
-
-def _arguments(function: Json) -> Json:
-    """An object; other programs write it as JSON text."""
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = orjson.loads(arguments)
-        except orjson.JSONDecodeError:
-            arguments = None
-    return arguments if isinstance(arguments, dict) else {}
-
-
-def _was_ok(labels: list[Json], i: int) -> bool | None:
-    ok = labels[i].get("ok") if i < len(labels) else None
-    return ok if isinstance(ok, bool) else None
