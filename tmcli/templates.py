@@ -64,7 +64,7 @@ def make(
         fate = rng.random() / CANNOT_SHARE if template.get("cannot", True) else 1.0
         distractors = _distractors(box, others, rng)
         shown = [*box.tools, *toolbox.tools_named(distractors)]
-        filled = _solvable(box, template, box.world(world_seed), rng)
+        filled = _solvable(box, template, world_seed, rng)
         if fate < 0.5:
             filled = _about_a_stranger(box, template, world_seed, rng) or filled
         elif fate < 1.0:
@@ -138,9 +138,10 @@ class _Filled:
     """The tool that is missing."""
 
 
-def _solvable(box: Toolbox, template: Json, world: Any, rng: random.Random) -> _Filled:
+def _solvable(box: Toolbox, template: Json, world_seed: int, rng: random.Random) -> _Filled:
     """Rows for which the plan brings an answer that the question does not tell."""
     for _ in range(MAX_DRAWS):
+        world = box.world(world_seed)  # a new one each time: a tool may have changed the last
         given = _given(template["given"], world, rng)
         question = rng.choice(template["ask"]).format(**given)
         plan = _plan(box, template, given)
