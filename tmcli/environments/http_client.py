@@ -94,16 +94,19 @@ class Client:
         keys: Mapping[Key, str],
         cookies: httpx.Cookies,
         timeout_s: float,
+        repeatable: bool = False,
     ) -> Answer:
-        """The server's answer. `cookies` are the session's: sent, and kept up to date."""
+        """The server's answer. `cookies` are the session's: sent, and kept up to date. `repeatable`: this
+        request does no more when it is made twice, whatever its method."""
         deadline = monotonic() + max(self.patience.total_s, timeout_s)
+        repeatable = repeatable or request.method in REPEATABLE
         for attempt in range(self.patience.tries):
             pause = random.uniform(0, self.patience.base_s * 2**attempt)
             nothing_done = False
             try:
                 async with asyncio.timeout(min(timeout_s, deadline - monotonic())):
                     answer, headers = await self._exchange(request, server, keys, cookies)
-                    _judge(answer, headers, attempt > 0 or request.method not in REPEATABLE)
+                    _judge(answer, headers, attempt > 0 or not repeatable)
                     return answer
             except _AgainError as error:
                 trouble, nothing_done = error.trouble, error.nothing_done
@@ -117,7 +120,7 @@ class Client:
             except httpx.InvalidURL:  # longer than any server takes
                 return Answer(414, "text/plain", b"the arguments are too long for an address")
             last = attempt + 1 == self.patience.tries or monotonic() + pause >= deadline
-            if last or not (nothing_done or request.method in REPEATABLE):
+            if last or not (nothing_done or repeatable):
                 break
             await asyncio.sleep(pause)
         times = "once" if attempt == 0 else f"{attempt + 1} times"

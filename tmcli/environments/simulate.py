@@ -88,7 +88,9 @@ def answer(document: Document, name: str, arguments: Json) -> tuple[bool, str]:
     if refused := refusal(operation, arguments):
         status, sentence = refused
         return False, orjson.dumps({"error": sentence, "status": status}).decode()
-    return True, bounded(orjson.dumps(_reply(operation, arguments)).decode())
+    value = _reply(operation, arguments)
+    is_text = isinstance(value, str) and not is_json(operation.reply.media or "")
+    return True, bounded(value if is_text else orjson.dumps(value).decode())
 
 
 def refusal(operation: Operation, arguments: Json) -> tuple[int, str] | None:

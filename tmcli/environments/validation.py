@@ -75,13 +75,13 @@ def checker(schema: Any) -> Any:
 
 def worst(validator: Any, value: Any, place: str = "") -> str | None:
     """What is wrong most, as a sentence; None when nothing is."""
-    from jsonschema.exceptions import best_match
+    from jsonschema.exceptions import relevance
     from referencing.exceptions import Unresolvable
 
     if validator is None:
         return None
     try:
-        error = best_match(validator.iter_errors(value))
+        error = max(validator.iter_errors(value), key=relevance, default=None)
     except (Unresolvable, RecursionError):  # a reference to nowhere constrains nothing
         return None
     return None if error is None else _sentence(error, place)
@@ -90,6 +90,10 @@ def worst(validator: Any, value: Any, place: str = "") -> str | None:
 def _sentence(error: Any, place: str) -> str:
     where = _place([place, *error.absolute_path] if place else error.absolute_path)
     word, due = error.validator, error.validator_value
+    if word in ("anyOf", "oneOf"):
+        return (
+            _none_of(error, place) if error.context else f"{where or 'the arguments'} fits more than one form"
+        )
     if word == "required":
         name = next((name for name in due if name not in error.instance), "")
         return f"{where} lacks {name!r}" if where else f"missing parameter {name!r}"
@@ -105,6 +109,17 @@ def _sentence(error: Any, place: str) -> str:
     if word == "uniqueItems":
         return f"{where} must not hold an item twice"
     return f"{where}: {error.message}"[:300]
+
+
+def _none_of(error: Any, place: str) -> str:
+    """What each form lacks, one after the other."""
+    from jsonschema.exceptions import relevance
+
+    forms: dict[int, list[Any]] = {}
+    for part in error.context:
+        forms.setdefault(part.schema_path[0], []).append(part)
+    sentences = [_sentence(max(parts, key=relevance), place) for parts in forms.values()]
+    return " or ".join(dict.fromkeys(sentences))[:300]
 
 
 def _place(path: Iterable[str | int]) -> str:

@@ -89,7 +89,7 @@ class _Sampler:
         return self.rng.random() < 0.5
 
     def _integer(self, schema: Json, name: str) -> int:
-        low, high = self._bounds(schema)
+        low, high = self._bounds(schema, 1)
         step = schema.get("multipleOf", 1)
         step = int(step) if step == int(step) else 1
         first, last = math.ceil(low / step), math.floor(high / step)
@@ -98,16 +98,16 @@ class _Sampler:
     def _number(self, schema: Json, name: str) -> float:
         if "multipleOf" in schema:
             return self._integer(schema, name)
-        low, high = self._bounds(schema)
+        low, high = self._bounds(schema, 0)
         value = round(self.rng.uniform(low, high), 2)
         return value if low < value < high else (low + high) / 2
 
-    def _bounds(self, schema: Json) -> tuple[float, float]:
-        whole = 1 if schema.get("type") == "integer" else 0
+    def _bounds(self, schema: Json, inside: int) -> tuple[float, float]:
+        """Least and most; `inside`: how far a value must stay from an exclusive bound."""
         low = schema.get("minimum", -math.inf)
         high = schema.get("maximum", math.inf)
-        low = max(low, schema.get("exclusiveMinimum", -math.inf) + whole)
-        high = min(high, schema.get("exclusiveMaximum", math.inf) - whole)
+        low = max(low, schema.get("exclusiveMinimum", -math.inf) + inside)
+        high = min(high, schema.get("exclusiveMaximum", math.inf) - inside)
         if low == -math.inf:
             low = 1 if high > 1 else high - 1000
         return low, low + 1000 if high == math.inf else high
