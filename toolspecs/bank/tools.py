@@ -20,12 +20,12 @@ LAST = """
     Bracewell Butterworth Carrington Chadwick Copplestone Cotterill Crabtree Crawshaw Critchley
     Cunliffe Dalrymple Denholm Dewhurst Duckworth Earnshaw Eccles Entwistle Fairclough Featherstone
     Gathercole Goodfellow Greenhalgh Grimshaw Hardcastle Hargreaves Heathcote Honeywell Huddleston
-    Ingleby Kettlewell Kilbride Lightfoot Longbottom Nettleton Oldroyd Openshaw Ormerod Pemberton
+    Ingleby Kettlewell Kilbride Lightfoot Longbottom Nettlefold Oldroyd Openshaw Ormerod Pemberton
     Pickersgill Ramsbottom Rawcliffe Sidebottom Slingsby Sugden Tattersall Thistlewood Thwaites
     Uttley Wadsworth Winterbottom
 """.split()
 STEMS = """
-    Ald Brock Cran Dun Elms Fras Gos Hart Ips Kemp Lang Mel Nant Oft Pick Rusk Sel Tarn Ux Wen Ash
+    Ald Brock Cran Dun Elms Fras Gos Hart Ips Kemp Lanch Mel Nant Oft Pick Rusk Selk Tarn Ux Wen Aysg
     Beck Chip Dork Ever Farn Gis Hens Kirk Led Marl New Okeh Pens Rip Swin Thax Wal Yar Bices Coln
     Dray Eves Frod Hales Keigh Lich Midd Nun Pad
 """.split()

@@ -33,10 +33,10 @@ LEFT = """
     Firecracker
 """.split()
 RIGHT = """
-    Chard Kale Kohlrabi Radish Parsnip Swede Beetroot Carrot Celeriac Salsify Artichoke Asparagus
+    Chard Kale Kohlrabi Radish Scorzonera Swede Beetroot Carrot Celeriac Salsify Cardoon Asparagus
     Aubergine Courgette Cucumber Gherkin Marrow Melon Tomato Tomatillo Chilli Okra Sweetcorn Peas
-    Edamame Chickpea Broccoli Cauliflower Sprouts Rocket Endive Chicory Lettuce Cress Purslane
-    Spinach Mizuna Lovage Dill Chervil Borage Burnet Horseradish Samphire Skirret Basil Parsley
+    Edamame Jicama Broccoli Cauliflower Sprouts Rocket Endive Chicory Lettuce Cress Purslane
+    Amaranth Mizuna Lovage Dill Chervil Borage Burnet Horseradish Samphire Skirret Basil Parsley
     Shallot Scallion Garlic Rhubarb Strawberry
 """.split()
 LANE_STEMS = """

@@ -31,7 +31,7 @@ STEMS = """
 """.split()
 ENDS = """
     vik sund havn nes oya fjord holm skjer vag bukt odden stranda bygda vang stad set land voll tun
-    gard rud torp lia asen haugen knatten toppen berget dalen elva fossen moen myra sletta bakken
+    gjerde rud torp lia asen haugen knatten toppen berget dalen elva fossen moen myra sletta bakken
     hamna kaia brygga molo tangen tarnet leia rasa stoa vika kilen pollen renna grunnen flua
 """.split()
 FIRST = """

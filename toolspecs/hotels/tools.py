@@ -20,7 +20,7 @@ RIGHT = """
     Pavilion Terrace Manor Chalet Villa Retreat Residence Plaza Courtyard Rotunda Palace Inn Lodge
     Rooms Hostel Guesthouse Mansion Chateau Hideaway Quarters Hospice Tavern Annex Spa Towers Gables
     Arcade Cloister Belvedere Parador Pension Casino Estate Bungalows Apartments Studios Lofts
-    Penthouse Veranda Balconies Fountains Baths Springs Wharf Esplanade Promenade Boulevard Crescent
+    Penthouse Veranda Balconies Fountains Baths Thermae Wharf Esplanade Promenade Boulevard Crescent
     Square Colonnade Atrium
 """.split()
 STEMS = """
@@ -40,7 +40,7 @@ FIRST = """
 """.split()
 LAST = """
     Aaltonen Ahlgren Tikkanen Koskinen Bjorklund Blomqvist Dahlberg Ekdahl Kinnunen Engstrom Eriksen
-    Fagerlund Falkenberg Forsberg Gronholm Gustafsson Haakonsen Hagstrom Halonen Hedlund Heikkinen
+    Fagerlund Falkman Forsberg Gronholm Gustafsson Haakonsen Hagstrom Halonen Hedlund Heikkinen
     Hellstrom Pesonen Isaksen Jarvinen Johansen Karlsen Kettunen Kjellberg Knutsen Korhonen
     Laaksonen Lagerkvist Lehtonen Liljegren Lofgren Heinonen Makinen Mattila Mikkelsen Nieminen
     Nordahl Nygaard Hakala Oksanen Ostberg Palmgren Pedersen Petersson Rantanen Rosenqvist Rundgren

@@ -27,7 +27,7 @@ LAST = """
 """.split()
 STEMS = """
     Birken Buchen Eichen Erlen Fichten Kirsch Tannen Ulmen Weiden Hasel Rosen Nelken Distel Dorn
-    Moos Stein Fels Sand Lehm Kies Salz Eisen Kupfer Silber Zinn Blei Adler Falken Habicht Reiher
+    Moos Stein Fels Schiefer Lehm Kies Salz Eisen Kupfer Silber Zinn Blei Adler Falken Habicht Reiher
     Storchen Schwalben Hirsch Reh Wolfs Baren Fuchs Dachs Iltis Biber Konigs Grafen Fursten Bischofs
     Monchs Nonnen Ritter Muhlen Brunnen Kloster
 """.split()

@@ -44,7 +44,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "ask": [
             "How warm was it at {station[place]} on {day[day]}, in degrees Celsius?",
             "What temperature in Celsius did they measure at {station[place]} on {day[day]}?",
-            "Give the temperature of {day[day]} at {station[place]}, in °C.",
+            "Give the temperature of {day[day]} at {station[place]}, in degrees Celsius.",
         ],
         "plan": [AT, ("daily_reading", {"station_id": (0, "station_id"), **ON})],
         "answer": "temp_c",
@@ -125,8 +125,10 @@ TEMPLATES: list[dict[str, Any]] = [
         "ask": [
             "By how many degrees Celsius did the temperatures at {a[place]} and {b[place]} differ on "
             "{day[day]}?",
-            "What was the difference in temperature between {a[place]} and {b[place]} on {day[day]}, in °C?",
-            "How many °C apart were the temperatures at {a[place]} and {b[place]} on {day[day]}?",
+            "What was the difference in temperature between {a[place]} and {b[place]} on {day[day]}, in "
+            "degrees Celsius?",
+            "How many degrees Celsius apart were the temperatures at {a[place]} and {b[place]} on "
+            "{day[day]}?",
         ],
         "plan": [
             AT_A,
@@ -142,11 +144,12 @@ TEMPLATES: list[dict[str, Any]] = [
     {
         "given": {"station": "stations", "day": "days"},
         "ask": [
-            "What was the temperature on {day[day]} at the station nearest to {station[place]}, in °C?",
+            "What was the temperature, in degrees Celsius, on {day[day]} at the station nearest to the one "
+            "at {station[place]}?",
             "Take the station that is closest to the one at {station[place]}. How warm was it there on "
             "{day[day]}, in degrees Celsius?",
             "The thermometer at {station[place]} is broken. What did its nearest neighbour station measure "
-            "on {day[day]}, in °C?",
+            "on {day[day]}, in degrees Celsius?",
         ],
         "plan": [
             AT,

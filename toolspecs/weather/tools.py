@@ -14,14 +14,14 @@ LEFT = """
     Ibex Badger Chamois Falcon Heron Lynx Marten Beaver Bison Elk Moose Caribou Wolverine Weasel
     Squirrel Magpie Kestrel Buzzard Osprey Plover Curlew Grouse Pheasant Partridge Cuckoo Sparrow
     Swallow Starling Puma Cougar Jackal Coyote Mustang Bobcat Ocelot Panther Leopard Jaguar Viper
-    Lizard Tortoise Salamander Toad Newt Trout Bullfrog Gopher Marmot Ferret Porcupine Granite
+    Lizard Tortoise Salamander Toad Newt Crayfish Bullfrog Gopher Marmot Ferret Porcupine Granite
     Basalt Flint Slate
 """.split()
 RIGHT = """
     Escarpment Pass Summit Defile Notch Saddle Bluff Crag Peak Hillock Mesa Butte Plateau Slope Spur
     Ledge Gorge Ravine Gully Gulch Sinkhole Basin Glen Dell Lowland Pasture Prairie Peatland Heath
-    Marsh Bog Fen Swamp Creek Cataract Rapids Falls Spring Pond Tarn Lagoon Delta Dunes Flats Steppe
-    Tundra Glacier Moraine Cliff Crossing Clearing Thicket
+    Marsh Bog Fen Swamp Creek Cataract Rapids Weir Spring Pond Tarn Lagoon Delta Dunes Flats Steppe
+    Tundra Glacier Moraine Cliff Hairpin Clearing Thicket
 """.split()
 HAZARDS = ("frost", "storm", "flood", "heatwave")
 N_STATIONS = 10
