@@ -5,11 +5,12 @@
     box.call(world, "find_book", {"title": "Silent Harbor"})
 
 A folder holds `tools.json` (name, split, about, classes, tools: OpenAI schemas), `tools.py`
-(`make_world(seed)` and one function a tool, `find_book(world, title)`, pure over the world; standard library
-and `tmcli.worlds` only, errors are LookupError or ValueError) and `tasks.py` (see `templates.py`). Of a plain
-Python file the schemas are read off its functions, see `signatures.py`; without a `make_world` they take no
-world. Here this code runs in our process, to make tasks. The calls of an episode never do, see
-`environments/`.
+(`make_world(seed)` and one function a tool, `find_book(world, title)`; standard library and `tmcli.worlds`
+only, errors are LookupError or ValueError) and `tasks.py` (see `templates.py`). A function knows its world
+and its arguments alone. It may change the world, but the same call again brings the same: who books in a
+trial must not be worse off. Of a plain Python file the schemas are read off its functions, see
+`signatures.py`; without a `make_world` they take no world. Here this code runs in our process, to make
+tasks. The calls of an episode never do, see `environments/`.
 
 A plan (`task.plan`) is the gold calls, by the true names of tools and parameters:
     {"name": "find_book", "arguments": {"title": "Emma"}},

@@ -63,9 +63,10 @@ def distinct(rng: random.Random, below: int, n: int) -> list[int]:
     """`n` distinct whole numbers from 0 up to `below`, in the order they were drawn."""
     if n > below:
         raise ValueError(f"{n} distinct things of {below}")
+    draw = rng.random
     drawn: dict[int, None] = {}
-    while len(drawn) < n:
-        drawn[int(rng.random() * below)] = None
+    while missing := n - len(drawn):
+        drawn |= dict.fromkeys([int(draw() * below) for _ in range(missing)])
     return list(drawn)
 
 
