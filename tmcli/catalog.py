@@ -155,6 +155,8 @@ def _furnished(line: bytes, source: str, catalog: Catalog) -> Task:
     golds = golds if isinstance(golds, list) else [golds]
     if any(gold is None or isinstance(gold, dict | list) for gold in golds):
         raise InputError("neither text nor number", "write one of them, or a list of them", field="answer")
+    if not isinstance(row.get("tags", {}), dict):
+        raise InputError("no object", 'write "tags": {...}', field="tags")
     numbers = bool(golds) and all(
         isinstance(gold, int | float) and not isinstance(gold, bool) for gold in golds
     )

@@ -38,8 +38,10 @@ class Checked:
     @property
     def summary(self) -> str:
         """What was looked at."""
-        counts = {"tools": self.n_tools, "task templates": self.n_templates, "tasks played": self.n_played}
-        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        tools = "1 tool" if self.n_tools == 1 else f"{self.n_tools} tools"
+        return tools + (
+            f", {self.n_templates} task templates, {self.n_played} tasks played" if self.n_played else ""
+        )
 
 
 def fault_json(fault: InputError) -> Json:
