@@ -16,8 +16,11 @@ is **not a security boundary**; `holds.py` tries it out on this machine.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import functools
 import json
+import marshal
 import secrets
 import shutil
 import signal
@@ -28,6 +31,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
@@ -406,6 +410,19 @@ class _Child:
             self.loop.remove_reader(self.channel)
         self.channel.close()
         self.zygote.kill(self.number)
+
+
+@functools.lru_cache(maxsize=64)
+def code(name: str, source: str) -> dict[str, str]:
+    """A source as part of a spec. One that many sessions share is compiled here, once, and run by their
+    children; a wrong one is sent as it is, and the child says what is wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about its escapes and comparisons: its author's matter
+            compiled = compile(source, f"<{name}>", "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {"source": source}
+    return {"compiled": base64.b64encode(marshal.dumps(compiled)).decode()}
 
 
 def _frame(data: bytes) -> bytes:

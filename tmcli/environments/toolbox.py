@@ -14,7 +14,7 @@ from __future__ import annotations
 from tmcli import toolbox
 from tmcli.environments.arguments import fault
 from tmcli.environments.machinery import Machinery
-from tmcli.environments.sandbox import SandboxSession
+from tmcli.environments.sandbox import SandboxSession, code
 from tmcli.errors import InputError
 from tmcli.records import Json, Task
 
@@ -32,9 +32,11 @@ def open_session(task: Task, machinery: Machinery) -> SandboxSession:
     others: dict[str, Json] = {}
     for distractor in task.env.get("distractors", []):
         place, _, tool = distractor.rpartition(".")
-        other = others.setdefault(place, {"name": place, "source": toolbox.load(place).source, "tools": []})
+        other = others.setdefault(
+            place, {"name": place, **code(place, toolbox.load(place).source), "tools": []}
+        )
         other["tools"].append(tool)
-    spec = {"kind": "toolbox", "name": box.name, "source": box.source, "seed": seed}
+    spec = {"kind": "toolbox", "name": box.name, "seed": seed, **code(box.name, box.source)}
     if others:
         spec["others"] = list(others.values())
     return machinery.sandbox.open(spec, lambda tool, arguments: fault(tools, tool, arguments))

@@ -31,11 +31,13 @@ What is not covered, so **this is not a security boundary**:
 from __future__ import annotations
 
 import _thread
+import base64
 import contextlib
 import datetime as dt
 import gc
 import importlib.util
 import json
+import marshal
 import math
 import os
 import random
@@ -306,11 +308,15 @@ def _cut(text: str) -> bytes:
     return data[:MAX_REPLY_BYTES] + f"... (cut: the reply had {len(data)} bytes)".encode()
 
 
-def _module(name: str, source: str) -> dict[str, Any]:
+def _module(name: str, source: str = "", compiled: str = "") -> dict[str, Any]:
     """Run a source as a module of its own; dataclasses look their module up in `sys.modules`."""
     module = types.ModuleType(f"tool_{name}")
     sys.modules[module.__name__] = module
-    exec(compile(source, f"<{name}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  its purpose
+    if compiled:
+        code = marshal.loads(base64.b64decode(compiled))  # noqa: S302  from our side, like the source
+    else:
+        code = compile(source, f"<{name}>", "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102  its purpose
     return module.__dict__
 
 
@@ -345,7 +351,7 @@ class Toolbox:
     def _open(self, box: dict[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
         name = box["name"]
         if name not in self.ready:
-            functions = _module(name, box["source"])
+            functions = _module(name, box.get("source", ""), box.get("compiled", ""))
             make_world = functions.get("make_world")
             self.ready[name] = functions, (make_world(self.seed),) if make_world else ()
         return self.ready[name]
