@@ -140,8 +140,8 @@ TEMPLATES: list[dict[str, Any]] = [
         "ask": [
             "How many euros a night is a family room at the best rated hotel in the city where the "
             "{hotel[hotel]} is?",
-            "Which city is the {hotel[hotel]} in, and what does a family room at the best rated hotel there "
-            "cost a night? Answer with the price in euros.",
+            "Find the city of the {hotel[hotel]}. What does a family room at the best rated hotel there cost "
+            "a night, in euros?",
             "What is the price per night, in euros, of a family room at the highest rated hotel in the same "
             "city as the {hotel[hotel]}?",
         ],
