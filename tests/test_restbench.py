@@ -5,6 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from servers import ModelServer, call, say, text
+from services import WebService
+from shell import pipe, records
 
 from tmcli import importers
 from tmcli.errors import InputError
@@ -102,3 +105,42 @@ def test_all_of_restbench() -> None:
     assert paths <= {f"{operation.method} {operation.path}" for operation in operations}
     assert len(paths) == 46  # 50 spellings
     assert not any("undocumented" in task.tags for task in tasks)
+
+
+BRAIN = say(
+    call("GET_search-movie", "{}", "GET_search-movie", '{"query": "Titanic"}', content="<trial>look</trial>"),
+    call("GET_movie-movie_id", '{"movie_id": 597}', content="<plan>details</plan>"),
+    text("<answer>194 minutes</answer>"),
+)
+LINE = "tm tasks --from restbench {} {} -n 2 | tm rollout --policy gpt-4o --tasks - {}"
+
+
+@needs_data
+@pytest.mark.parametrize("simulate", [False, True])
+def test_a_model_plays_restbench(tmp_path: Path, simulate: bool) -> None:
+    """Tasks, model and web service, each in a process of its own, and a key that nobody gets to see."""
+    with ModelServer(BRAIN) as model, WebService(FOLDER / "tmdb_oas.json", key="secret-key") as service:
+        how = ("", "--simulate") if simulate else (f"--server {service.url}", "")
+        env = model.env() | ({} if simulate else {"TM_KEY_API_KEY": "secret-key"})
+        got = pipe(LINE.format(FOLDER / "tmdb.json", *how), tmp_path, env)
+    assert got.returncode == 0, got.stderr
+    made = records(got.stdout)
+    assert [(run["status"], run["stop"], run["reward"]) for run in made] == [("ok", "answer", None)] * 2
+    for run in made:
+        wrong, right, last = [made for turn in run["turns"] for made in turn["calls"]]
+        assert [each["ok"] for each in (wrong, right, last)] == [False, True, True]
+        assert "query" in wrong["error"]
+        assert "missing parameter" in wrong["error"] if simulate else "must be provided" in wrong["error"]
+    assert len(service.requests) == (0 if simulate else 6)
+    assert b"secret-key" not in got.stdout + got.stderr
+    assert "secret-key" not in json.dumps(model.requests)
+
+
+@needs_data
+def test_no_key_is_said_once(tmp_path: Path) -> None:
+    with ModelServer(BRAIN) as model:
+        got = pipe(LINE.format(FOLDER / "tmdb.json", "", ""), tmp_path, model.env())
+    assert got.returncode == 2
+    assert got.stdout == b""
+    assert got.stderr.count(b"TM_KEY_API_KEY is not set; set it") == 1
+    assert b"--simulate" in got.stderr

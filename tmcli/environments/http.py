@@ -10,7 +10,8 @@ What the server says is data for the model: 2xx is a reply; anything else an err
 server's own message, a 500 too, for servers answer so to arguments they did not expect (`reply.py`). Only
 what no request can carry is refused here (`openapi/request.py`). A server that gives no answer after some
 tries (`http_client.py`) is an `EnvironmentFailure`: the episode says nothing about the model. So is one that
-refuses (401, 403) for a key that is not set, or (401) that it never took in this run.
+refuses (401, 403) for a key that is not set, or (401) that it never took in this run. The time limit of a
+call is that of one try; tries and pauses together end after a minute.
 """
 
 from __future__ import annotations

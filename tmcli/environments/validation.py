@@ -135,30 +135,31 @@ def _formats() -> Any:
     """The formats that are held: those the standard library can tell, and OpenAPI's integers."""
     from jsonschema import FormatChecker
 
-    known = [name for name in ("email", "ipv4", "ipv6", "date", "uuid") if name in FormatChecker.checkers]
-    formats = FormatChecker(known)
-
-    @formats.checks("date-time", ValueError)
-    def is_moment(value: Any) -> bool:
-        if not isinstance(value, str):
-            return True
-        return value[10:11] in ("T", "t", " ") and datetime.fromisoformat(value).tzinfo is not None
-
-    @formats.checks("time", ValueError)
-    def is_time(value: Any) -> bool:
-        return not isinstance(value, str) or bool(datetime.fromisoformat(f"2024-05-31T{value}"))
-
-    @formats.checks("uri")
-    def is_address(value: Any) -> bool:
-        scheme, colon, rest = value.partition(":") if isinstance(value, str) else ("a", ":", "b")
-        return bool(colon and rest) and scheme[:1].isalpha() and not any(c.isspace() for c in rest)
-
-    @formats.checks("int32")
-    def is_int32(value: Any) -> bool:
-        return not isinstance(value, int) or -(2**31) <= value < 2**31
-
-    @formats.checks("int64")
-    def is_int64(value: Any) -> bool:
-        return not isinstance(value, int) or -(2**63) <= value < 2**63
-
+    formats = FormatChecker(["email", "ipv4", "ipv6", "date", "uuid"])
+    for name, holds in _HELD.items():
+        formats.checks(name, ValueError)(holds)
     return formats
+
+
+def _is_moment(value: Any) -> bool:
+    if not isinstance(value, str):
+        return True
+    return value[10:11] in ("T", "t", " ") and datetime.fromisoformat(value).tzinfo is not None
+
+
+def _is_time(value: Any) -> bool:
+    return not isinstance(value, str) or bool(datetime.fromisoformat(f"2024-05-31T{value}"))
+
+
+def _is_address(value: Any) -> bool:
+    scheme, colon, rest = value.partition(":") if isinstance(value, str) else ("a", ":", "b")
+    return bool(colon and rest) and scheme[:1].isalpha() and not any(c.isspace() for c in rest)
+
+
+_HELD = {
+    "date-time": _is_moment,
+    "time": _is_time,
+    "uri": _is_address,
+    "int32": lambda value: not isinstance(value, int) or -(2**31) <= value < 2**31,
+    "int64": lambda value: not isinstance(value, int) or -(2**63) <= value < 2**63,
+}
