@@ -21,7 +21,7 @@ from tmcli.environments.recording import Recorder
 from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Json, Task
 
-KINDS = ("toolbox", "python", "http", "mcp", "replay", "simulate")
+KINDS = ("toolbox", "python", "http", "mcp", "stabletoolbench", "replay", "simulate")
 """What `env.kind` may be: the modules beside this one."""
 
 
