@@ -66,7 +66,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "given": {"plot": "plots"},
         "ask": [
             "What does {plot[gardener]} grow?",
-            "Which crop stands on the plot of {plot[gardener]}?",
+            "Which crop is on the plot of {plot[gardener]}?",
             "Name the crop that grows in the garden of {plot[gardener]}.",
         ],
         "plan": [RENTED_BY, RECORD],
@@ -76,8 +76,8 @@ TEMPLATES: list[dict[str, Any]] = [
         "given": {"plot": "plots", "day": DAYS},
         "ask": [
             "The crop of plot {plot[id]} is sown again on {day}. On what date can it be harvested?",
-            "If I sow on {day} what grows on plot {plot[id]}, when is the harvest?",
-            "Give the harvest date of the crop on plot {plot[id]}, were it sown on {day}.",
+            "I sow the crop of plot {plot[id]} once more on {day}. When is the harvest?",
+            "Give the harvest date of the crop on plot {plot[id]} if it is sown on {day}.",
         ],
         "plan": [
             ("plot_record", {"plot_no": "{plot[id]}"}),
@@ -116,7 +116,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "ask": [
             "By how many grams do the yields of a plant of {a[crop]} and a plant of {b[crop]} differ?",
             "One plant of {a[crop]} and one of {b[crop]}: how many grams apart are their yields?",
-            "What is the difference in grams between what a plant of {a[crop]} and one of {b[crop]} yields?",
+            "How many grams more does the better one of a {a[crop]} plant and a {b[crop]} plant yield?",
         ],
         "plan": [("crop_card", {"crop": "{a[crop]}"}), ("crop_card", {"crop": "{b[crop]}"})],
         "answer": {"combine": "difference", "of": [(0, "yield_g"), (1, "yield_g")]},
@@ -134,8 +134,7 @@ TEMPLATES: list[dict[str, Any]] = [
     {
         "given": {"plot": "plots", "grams": GRAMS},
         "ask": [
-            "{plot[gardener]} buys {grams} g of seed of the crop that the plot has now. How many seeds "
-            "is that?",
+            "{plot[gardener]} buys {grams} g more seed of the crop on the plot. How many seeds is that?",
             "How many seeds are in {grams} grams of what {plot[gardener]} grows?",
             "Look up the crop of {plot[gardener]}: how many of its seeds make {grams} g?",
         ],

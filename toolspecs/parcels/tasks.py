@@ -223,8 +223,8 @@ TEMPLATES: list[dict[str, Any]] = [
             "nearest to {town[id]}, by {service} service. What is its label code?",
             "{receiver[receiver]}, who is in {town[id]}, returns the newest parcel: ship its weight on {day} "
             "from the nearest depot by {service} service and give me the label code.",
-            "Ship on {day} by {service} service from the depot closest to {town[id]} what weighs as much as "
-            "the newest parcel for {receiver[receiver]}. Which label code is it?",
+            "Ship a parcel of the same weight as the newest one for {receiver[receiver]}: on {day}, by "
+            "{service} service, from the depot closest to {town[id]}. Which label code is it?",
         ],
         "plan": [
             FOR,
