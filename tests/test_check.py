@@ -296,6 +296,16 @@ TOOL = f"tools.py:{AT}: find_repair: "
         (FIND, FIND.replace("{", '{"all": {1, 2}, '), f"{TOOL}returns what is not JSON: Object of type set"),
         (FIND, f"return {FOUND}", "TypeError: string indices must be integers"),
         (
+            'f"0{rng.randint(10_000, 99_999)}"',
+            "f\"{len(__import__('os').environ)}{rng.randint(10_000, 99_999)}\"",
+            "in the sandbox, where the gold answer is",
+        ),
+        (
+            "worlds.date(rng, 2025, 2026)",
+            "repair_id",
+            "tasks.py:18: TEMPLATES[0]: ValueError: the question tells the",
+        ),
+        (
             FIND,
             f"if len(customer) > 99: return []\n    {FIND}",
             f"{TOOL}returns [], no object for (customer=",

@@ -138,7 +138,7 @@ def check(sources: Sources = None, as_json: AsJson = False) -> None:
         checked = tools.check(source)
         n_faults += len(checked.faults)
         for fault in checked.faults:
-            _write(json.dumps(tools.fault_json(fault)) if as_json else str(fault))
+            _write(json.dumps(tools.fault_json(fault)) if as_json else str(fault).replace("\n", " "))
         if not checked.faults:
             console.note(f"{source} is fine: {checked.summary}")
     if n_faults:

@@ -40,6 +40,8 @@ N_PLAYED = 3
 N_MIXED = 20
 """Tasks of the toolbox's own suite, played as well: some cannot be done, some show other tools."""
 TIMEOUT_S = 5.0
+NO_WORLD = "the tools' world cannot be built"
+"""How `sandbox.py` begins when the source raised before any call."""
 
 PROBE = Path(__file__).with_name("probe.py").read_text("utf-8")
 
@@ -268,6 +270,8 @@ async def _reply(session: SandboxSession, name: str, arguments: Json) -> Json | 
         seen = await session.call(name, arguments)
         reply: Json = json.loads(seen.text)
     except EnvironmentFailure as error:
+        if not error.problem.startswith(NO_WORLD):
+            raise  # the machine's fault, not the toolbox's
         return error.problem
     except ValueError:  # cut
         return "replies more than a model can read"
