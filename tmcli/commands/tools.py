@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Sources = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help=f"{ANY.capitalize()}.")]
+Sources = Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help=f"Where tools are: {ANY}.")]
 Tool = Annotated[str, typer.Argument(metavar="TOOL", help="As library.find_book, or alone with --in.")]
 Values = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="The call's arguments.")]
 New = Annotated[str, typer.Argument(metavar="PATH", help="A folder, or a Python file (.py).")]
@@ -33,7 +33,9 @@ Seed = Annotated[
     int, typer.Option("--seed", metavar="N", help="The world, as a task's `env.seed`; the drift.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Status = Annotated[bool, typer.Option("--status", help="Try it out (there is nothing else to do here).")]
+Status = Annotated[
+    bool, typer.Option("--status", show_default=False, help="Say what holds (also without it).")
+]
 
 
 @app.command("list")

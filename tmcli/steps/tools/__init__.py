@@ -79,7 +79,7 @@ def _check_file(source: str) -> Checked:
     usable = [tool for tool in tools if tool["function"]["name"] not in wrong]
     box = Toolbox(path.stem, "own", "", usable, {}, written.text, path.parent, path, source)
     checked = Checked(source, [*faults, *schemas.faults(tools, source, typed=False)], len(tools))
-    return _try(checked, box, written, source, "")
+    return _try(checked, box, written, source, str(path.parent / "tasks.py"), objects=False)
 
 
 def _check_folder(source: str) -> Checked:
@@ -102,14 +102,16 @@ def _check_folder(source: str) -> Checked:
     tools = sources.runnable(spec, written)
     name, file = str(spec.get("name")), place / "tools.py"
     box = Toolbox(name, "own", "", tools, {}, written.text, place, file, source)
-    return _try(checked, box, written, f"{shown}/tools.py", f"{shown}/tasks.py")
+    return _try(checked, box, written, f"{shown}/tools.py", f"{shown}/tasks.py", objects=True)
 
 
-def _try(checked: Checked, box: Toolbox, written: Source, file: str, tasks_file: str) -> Checked:
+def _try(
+    checked: Checked, box: Toolbox, written: Source, file: str, tasks_file: str, *, objects: bool
+) -> Checked:
     lines = {name: function.line for name, function in written.functions.items()}
     if written.world_line:
         lines[signatures.MAKE_WORLD] = written.world_line
-    trials = Trials(box, file, tasks_file, lines)
+    trials = Trials(box, file, tasks_file, lines, objects=objects)
     asyncio.run(trials.run())
     checked.faults += trials.faults
     checked.n_templates, checked.n_played = len(trials.templates), trials.n_played

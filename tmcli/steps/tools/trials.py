@@ -1,6 +1,6 @@
 """Run the tools of a toolbox, to see whether tasks can be built on them.
 
-    trials = Trials(box, "mytools/tools.py", "mytools/tasks.py", lines)
+    trials = Trials(box, "mytools/tools.py", "mytools/tasks.py", lines, objects=True)
     asyncio.run(trials.run())
     trials.faults
 
@@ -52,13 +52,17 @@ Wrong = tuple[str, str]
 class Trials:
     """One toolbox, being tried."""
 
-    def __init__(self, box: Toolbox, file: str, tasks_file: str, lines: dict[str, int]) -> None:
+    def __init__(
+        self, box: Toolbox, file: str, tasks_file: str, lines: dict[str, int], *, objects: bool
+    ) -> None:
         self.box = box
         self.file = file
         """As faults call the file of the functions."""
         self.tasks_file = tasks_file
         self.lines = lines
         """Where each function is."""
+        self.objects = objects
+        """Is each reply to be a JSON object?"""
         self.faults: list[InputError] = []
         self.n_played = 0
         self.known: dict[str, tuple[int, Json]] = {}
@@ -223,14 +227,13 @@ class Trials:
         """Call a tool with what its schema allows and nobody expects."""
         name = function["name"]
         seed, known = self.known.get(name, (0, None))
-        objects = self.box.file.name == "tools.py"
         told: set[str] = set()
         sessions = [self._session(sandbox, seed) for sandbox in pair]
         try:
             for arguments in odd.calls(function["parameters"], known):
                 probe = {"tool": name, "arguments": arguments}
                 seen = await asyncio.gather(*(_reply(session, "_tm_probe", probe) for session in sessions))
-                fault = odd.fault(*seen, objects=objects)
+                fault = odd.fault(*seen, objects=self.objects)
                 if fault is not None and fault.sort not in told:
                     told.add(fault.sort)
                     # a call that does not fit is raised in the probe, behind the last line
