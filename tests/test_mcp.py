@@ -84,6 +84,7 @@ def play(task: Task, acts: Callable[[McpSession], Awaitable[Any]], timeout_s: fl
     async def run() -> Any:
         machinery = Machinery(timeout_s)
         session = mcp.open_session(task, machinery)
+        assert isinstance(session, McpSession)
         try:
             return await acts(session)
         finally:
@@ -570,6 +571,16 @@ def test_through_the_world(config: Configure) -> None:
     pids = asyncio.run(run())
     assert len(set(pids)) == 3
     assert all(gone(int(pid)) for pid in pids)
+
+
+def test_simulated(config: Configure) -> None:
+    """Nothing is started, and no config read: calls are held to the task's schemas."""
+
+    async def run() -> list[bool]:
+        session = World(simulate=True).open(task_in("no.json", [tool("f", a={"type": "integer"})]))
+        return [(await session.call("f", arguments)).ok for arguments in ({"a": 1}, {"a": "x"})]
+
+    assert asyncio.run(run()) == [True, False]
 
 
 # ---- the config --------------------------------------------------------------------------------

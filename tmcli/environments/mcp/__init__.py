@@ -20,7 +20,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from tmcli.environments import Observation
+from tmcli.environments import Observation, Session
 from tmcli.environments.arguments import fault, unknown_tool
 from tmcli.environments.machinery import Machinery
 from tmcli.environments.mcp.config import Server, read
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from tmcli.environments.mcp.connection import Connection, Shared
 
 
-def open_session(task: Task, machinery: Machinery) -> McpSession:
+def open_session(task: Task, machinery: Machinery) -> Session:
     """A session over the servers the task names. Nothing is started yet."""
+    if machinery.simulate:
+        from tmcli.environments.simulate import open_session as simulated
+
+        return simulated(task, machinery)
     config, names = task.env.get("config"), task.env.get("servers")
     if not isinstance(config, str):
         raise InputError("no path of an mcp.json", "correct the task", field="env.config")
