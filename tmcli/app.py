@@ -37,7 +37,7 @@ COMMANDS = {
     "rl": "Train a policy by trial and error on tasks (GRPO).",
     "rollout": "Let a policy play tasks and write its trajectories.",
     "eval": "Judge trajectories and sum up how good the policy is.",
-    "tools": "List the tools of a toolbox, or call one by hand.",
+    "tools": "List tools, try one by hand, check your own, or begin new ones.",
     "show": "Read trajectories as a person.",
 }
 """In the order of a study. The same sentence opens each command's help, by test."""

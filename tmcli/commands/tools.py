@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tmcli.records import Json, Task
 
 app = typer.Typer(
-    help="List the tools of a toolbox, or call one by hand.",
+    help="List tools, try one by hand, check your own, or begin new ones.",
     add_completion=False,
     no_args_is_help=True,
 )
