@@ -125,7 +125,7 @@ def every(tries: list[str], **names: Any) -> dict[str, str]:
         ("def bad(): return bad()", "RecursionError: maximum recursion depth exceeded"),
         (  # down the stack of C
             "import sys\ndef bad(x=1): sys.setrecursionlimit(10**9); return [*map(bad, [x])]",
-            "the tool crashed (SIGSEGV)",
+            ("the tool crashed (SIGSEGV)", "RecursionError"),  # Python 3.11, and later ones
         ),
         ("def bad():\n a = []\n for _ in range(10**5): a = [a]\n return a", "RecursionError: maximum recurs"),
         ("def bad(): return bytearray(10**9)", "the tool ran out of memory (256 MB)"),
@@ -141,7 +141,7 @@ def every(tries: list[str], **names: Any) -> dict[str, str]:
         ("1 / 0\ndef bad(): pass", "ZeroDivisionError: division by zero"),
     ],
 )
-def test_what_the_tool_does_wrong_is_told(source: str, error: str) -> None:
+def test_what_the_tool_does_wrong_is_told(source: str, error: str | tuple[str, str]) -> None:
     assert said(attack(source)).startswith(error)
 
 

@@ -340,7 +340,7 @@ class _Child:
     def _read(self) -> bool:
         """Take what is there; was there anything?"""
         try:
-            data = self.channel.recv(MAX_FRAME_BYTES)
+            data = self.channel.recv(16_384)
         except BlockingIOError:
             return False
         except OSError:

@@ -62,6 +62,8 @@ MESSAGE = struct.Struct("!cIi")
 OPEN, KILL, DIED, FAILED = b"o", b"k", b"d", b"f"
 LENGTH = struct.Struct("!I")
 NONCE_BYTES = 16
+AS_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""NaN and Infinity are refused: JSON has none."""
 MAX_REPLY_BYTES = 65_536
 MAX_ERROR_CHARS = 2_000
 FOLDER_PREFIX = "tm-sandbox-"
@@ -262,17 +264,13 @@ def _serve(channel: int, timeout_s: float, memory_mb: int) -> None:
 
 def _frames(channel: int) -> Iterator[bytes]:
     """What comes, frame by frame, until the other side closes."""
-    read = os.read
+    read, length_of, start = os.read, LENGTH.unpack_from, LENGTH.size
     data = bytearray()
-    while True:
-        while len(data) < LENGTH.size or len(data) < LENGTH.size + LENGTH.unpack_from(data)[0]:
-            more = read(channel, 65_536)
-            if not more:
-                return
-            data += more
-        end = LENGTH.size + LENGTH.unpack_from(data)[0]
-        yield bytes(data[LENGTH.size : end])
-        del data[:end]
+    while more := read(channel, 65_536):
+        data += more
+        while len(data) >= start and len(data) >= (end := start + length_of(data)[0]):
+            yield bytes(data[start:end])
+            del data[:end]
 
 
 def _answer(tools: Toolbox | Python, request: bytes, memory_mb: int) -> tuple[bytes, str]:
@@ -283,7 +281,7 @@ def _answer(tools: Toolbox | Python, request: bytes, memory_mb: int) -> tuple[by
         return b"-" if failed else b"+", tools.text(value)
     except BaseException as error:  # noqa: BLE001  sys.exit and KeyboardInterrupt are the tool's doing too
         error.__traceback__ = None  # its frames may hold all the memory there is
-        return b"-", json.dumps({"error": _sentence(error, tools.plain, memory_mb)}, ensure_ascii=False)
+        return b"-", AS_JSON({"error": _sentence(error, tools.plain, memory_mb)})
 
 
 def _sentence(error: BaseException, plain: bool, memory_mb: int) -> str:
@@ -344,7 +342,7 @@ class Toolbox:
 
     def text(self, value: Any) -> str:
         try:
-            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+            return AS_JSON(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"the result is not JSON: {error}") from None
 
@@ -380,7 +378,7 @@ class Python:
         if isinstance(value, str):
             return str.__str__(value)
         try:
-            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+            return AS_JSON(value)
         except (TypeError, ValueError):
             return str(value)
 
