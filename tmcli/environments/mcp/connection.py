@@ -124,7 +124,8 @@ class Connection:
         except ValidationError as error:
             raise self._failure("answered a call with what is no result") from error
         finally:
-            request.add_done_callback(self._forget)
+            request.add_done_callback(self._requests.discard)
+            request.add_done_callback(_seen)
             request.cancel()  # it tells the server; nothing when there is an answer
 
     async def tools(self) -> dict[str, mcp_types.Tool]:
@@ -145,11 +146,6 @@ class Connection:
         if not self._life.done():
             self._life.cancel()
             await asyncio.wait({self._life}, timeout=CLOSE_S)
-
-    def _forget(self, request: asyncio.Task[_Result]) -> None:
-        self._requests.discard(request)
-        if not request.cancelled():
-            request.exception()  # so that asyncio does not say that nobody looked
 
     # ---- the task that holds the connection ------------------------------------------------------
 
@@ -187,23 +183,29 @@ class Connection:
         """Say hello and learn the tools' names; what went wrong is returned while the process still lives."""
         refused: list[str] = []
         _refusals.set(refused)
+        hello = asyncio.create_task(self._hello(session, refused))
         try:
-            async with asyncio.timeout(START_S):
-                await _greet(session, refused)
-                key = (self.server, self.room)
-                # without a handshake the SDK must have seen the list to make its requests well
-                if key not in self.shared.names or session.initialize_result is None:
-                    tools = await self._list(session)
-                    self.shared.names[key] = {shown: tool.name for shown, tool in tools.items()}
-        except TimeoutError:
-            return self._failure(f"did not start within {START_S:g} s")
+            if not await _done(hello, START_S):
+                return self._failure(f"did not start within {START_S:g} s")
+            hello.result()
         except MCPError as error:
             if refused or _is_end(error):
                 return await self._broken(error, refused)
             return self._failure(f"refused to start: {self.server.hide(error.message)}")
         except (ValidationError, RuntimeError) as error:
             return self._failure(f"speaks no MCP that is known here: {self.server.hide(_cause(error))}")
+        finally:
+            hello.add_done_callback(_seen)
+            hello.cancel()
         return None
+
+    async def _hello(self, session: ClientSession, refused: list[str]) -> None:
+        await _greet(session, refused)
+        key = (self.server, self.room)
+        # without a handshake the SDK must have seen the list to make its requests well
+        if key not in self.shared.names or session.initialize_result is None:
+            tools = await self._list(session)
+            self.shared.names[key] = {shown: tool.name for shown, tool in tools.items()}
 
     async def _list(self, session: ClientSession) -> dict[str, mcp_types.Tool]:
         tools: list[mcp_types.Tool] = []
@@ -275,6 +277,12 @@ async def _done(request: asyncio.Task[Any], timeout_s: float) -> bool:
         if request.done():
             return True
     return False
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody waits any more: what it raised is not to be complained of."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_end(error: MCPError) -> bool:
