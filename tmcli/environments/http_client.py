@@ -219,7 +219,7 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
 def _judge(answer: Answer, headers: httpx.Headers, enough: bool) -> None:
     """Raise `_AgainError` for an answer that says nothing. `enough`: a 500 is one that does."""
     if answer.status in AGAIN and not (answer.status == 500 and enough):
-        pause_s = _retry_after(headers)
+        pause_s = retry_after(headers)
         asks = "" if pause_s is None else f" and asks to wait {pause_s:.0f} s"
         raise _AgainError(f"answers {answer.status}{asks}", pause_s, answer.status in NOTHING_DONE)
 
@@ -244,7 +244,7 @@ def _with_key(url: httpx.URL, name: str, value: str) -> httpx.URL:
     return url.copy_with(query=query.encode())
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait as `Retry-After` says them: a number or a date."""
     text = headers.get("Retry-After", "")
     try:

@@ -14,13 +14,13 @@ import asyncio
 import os
 import random
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 import httpx
 import orjson
 
+from tmcli.environments.http_client import retry_after
 from tmcli.errors import PolicyFailure, RunError, TmError, UsageError
 from tmcli.policies import Reply, Sampling
 from tmcli.policies.wire import Wire
@@ -146,7 +146,7 @@ class OpenAI:
         if status == 429 and code == "insufficient_quota":
             raise RunError(f"the server {self.shown} {trouble}", "add credit, then go on with --resume")
         if status in (408, 409, 425, 429) or status >= 500:
-            raise _AgainError(trouble, _retry_after(headers))
+            raise _AgainError(trouble, retry_after(headers))
         if code == "context_length_exceeded" or b"maximum context length" in data:
             return {"message": {}, "finish_reason": "length", "usage": {}}
         if code == "content_filter":
@@ -254,16 +254,3 @@ def _dig(data: bytes, *path: str) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds to wait as `Retry-After` says them: a number or a date."""
-    text = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except (ValueError, TypeError):
-        return None
