@@ -667,7 +667,6 @@ def test_relative_programs_start_in_the_configs_folder(config: Configure, tmp_pa
 
 
 def test_without_the_package(config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tmcli.environments.mcp.connection")
     monkeypatch.setitem(sys.modules, "mcp_types", None)
     path = config(one=small())
     for needs in (

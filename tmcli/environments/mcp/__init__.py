@@ -28,7 +28,8 @@ from tmcli.errors import EnvironmentFailure, InputError, UsageError
 from tmcli.records import Json, Task
 
 if TYPE_CHECKING:
-    from tmcli.environments.mcp.connection import Connection, Shared
+    from tmcli.environments.mcp.connection import Connection
+    from tmcli.environments.mcp.shared import Shared
 
 
 def open_session(task: Task, machinery: Machinery) -> Session:
@@ -61,7 +62,9 @@ async def list_tools(config: str, servers: list[str] | None = None) -> list[Json
 
 def _shared() -> Shared:
     try:
-        from tmcli.environments.mcp.connection import Shared
+        import mcp_types  # noqa: F401 - version 1 of the SDK has no such package
+
+        from tmcli.environments.mcp.shared import Shared
     except ImportError as error:
         raise UsageError(
             "tools of MCP servers need the mcp package, version 2 or newer", "pip install 'tmcli[mcp]'"

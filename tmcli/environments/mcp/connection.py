@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
 import signal
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
 from typing import Any
 
-import httpx2
 import mcp_types
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -29,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmcli.environments.mcp import text
 from tmcli.environments.mcp.config import Server
+from tmcli.environments.mcp.shared import Shared, refusals
 from tmcli.environments.mcp.stdio import MAX_MESSAGE_BYTES, Process, running
 from tmcli.errors import EnvironmentFailure
 from tmcli.records import Json
@@ -48,40 +45,6 @@ SAID_CHARS = 300
 
 _Result = mcp_types.CallToolResult | mcp_types.InputRequiredResult
 _RESULT: TypeAdapter[_Result] = TypeAdapter(_Result)
-
-_refusals: ContextVar[list[str]] = ContextVar("refusals")
-"""What HTTP itself said no to while one request was made."""
-
-
-class Shared:
-    """What all sessions of a world share: HTTP clients (making one takes longer than a session) and names."""
-
-    def __init__(self) -> None:
-        self.sessions: set[Any] = set()
-        """Those that are open, with `close()`."""
-        self.names: dict[tuple[Server, int], dict[str, str]] = {}
-        """Of each server: the tool names that are shown -> its own."""
-        self._clients: dict[tuple[tuple[str, str], ...], httpx2.AsyncClient] = {}
-        for name in ("mcp", "client"):  # the SDK's loggers, which speak on stderr where nobody listens
-            logging.getLogger(name).addHandler(logging.NullHandler())
-
-    def client(self, headers: tuple[tuple[str, str], ...]) -> httpx2.AsyncClient:
-        """One for all servers with these headers."""
-        if headers not in self._clients:
-            self._clients[headers] = httpx2.AsyncClient(
-                headers=list(headers),
-                timeout=httpx2.Timeout(None, connect=10.0),  # each call has a clock of its own
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-                event_hooks={"response": [_note_refusal]},
-            )
-        return self._clients[headers]
-
-    async def aclose(self) -> None:
-        for session in list(self.sessions):
-            await session.close()
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.aclose()
 
 
 class Connection:
@@ -106,7 +69,7 @@ class Connection:
         own = self.shared.names[self.server, self.room].get(tool, tool)
         params = mcp_types.CallToolRequestParams(name=own, arguments=arguments)
         refused: list[str] = []
-        _refusals.set(refused)
+        refusals.set(refused)
         # Not `session.call_tool`: it lists all tools first and then judges the result by its schema.
         asked = session.send_request(mcp_types.CallToolRequest(params=params), _RESULT)
         request = asyncio.create_task(asked)
@@ -182,7 +145,7 @@ class Connection:
     async def _start(self, session: ClientSession) -> EnvironmentFailure | None:
         """Say hello and learn the tools' names; what went wrong is returned while the process still lives."""
         refused: list[str] = []
-        _refusals.set(refused)
+        refusals.set(refused)
         hello = asyncio.create_task(self._hello(session, refused))
         try:
             if not await _done(hello, START_S):
@@ -256,19 +219,6 @@ async def _greet(session: ClientSession, refused: list[str]) -> None:
         except MCPError:
             raise error from None
         refused.clear()
-
-
-async def _note_refusal(response: httpx2.Response) -> None:
-    """Keep an HTTP error that is no answer of the MCP server: the SDK has words of its own for it."""
-    refused = _refusals.get(None)
-    if refused is None or response.status_code < 400:
-        return
-    if response.headers.get("content-type", "").startswith("application/json"):
-        with contextlib.suppress(ValueError):
-            said = json.loads(await response.aread())
-            if isinstance(said, dict) and "jsonrpc" in said and isinstance(said.get("error"), dict):
-                return
-    refused.append(f"{response.status_code} {response.reason_phrase}".strip())
 
 
 async def _done(request: asyncio.Task[Any], timeout_s: float) -> bool:

@@ -21,7 +21,7 @@ def shown(names: Iterable[str], room: int = MAX_NAME) -> dict[str, str]:
     """Each tool's own name -> one of at most `room` characters that model servers take. Fitting ones stay.
 
     >>> shown(["get.x", "a b", "get_x"])
-    {'get_x': 'get_x', 'get.x': 'get_x_fda39f8b', 'a b': 'a_b'}
+    {'get_x': 'get_x', 'get.x': 'get_x_e8860c61', 'a b': 'a_b'}
     """
     fitting = re.compile(rf"[a-zA-Z0-9_-]{{1,{room}}}")
     own = list(dict.fromkeys(names))
