@@ -22,11 +22,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 from tmcli.drift.layer import Call, Ground, Layer
 from tmcli.drift.lens import KINDS, Crossing, Lens, layers_of, true_tools
@@ -51,7 +49,7 @@ TURNS = 12
 played: a first trial and the answer need two, each call one, and each thing to find out one more."""
 
 LONGER = ("wrap", "decoy", "stale")
-"""Kinds that may cost a further turn for each tool."""
+"""Kinds that may cost a turn for each tool of the plan: what room there is, they share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +119,28 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
     tools = true_tools(task)
     live = Lens(layers, tools).live
     documents = task.tools
-    planned = _planned(task, layers)
-    room = TURNS - 1 - len(task.plan or [])
+    calls: list[Call] = [(step["name"], step["arguments"]) for step in task.plan or []]
+    for layer in layers:
+        calls = [layer.outward_call(*call) for call in calls]
+    room = TURNS - 1 - len(calls)
     later = [kind.name for kind in kinds if kind.name in LONGER]
     rng = random.Random(f"{seed}:{task.id}")
     entries: list[Json] = []
     for kind in kinds:
         if kind.name in later:
             later.remove(kind.name)
-        elif kind.name == "format":
-            room -= 2
-        most = max(1, room // (len(later) + 1)) if task.plan else 99
-        ground = Ground(task, live, documents, layers, planned, kind.strength, most)
+        share = room - len(later) if kind.name == "format" else room // (len(later) + 1)
+        ground = Ground(task, live, documents, layers, calls, kind.strength, max(1, share))
         made = KINDS[kind.name].make(ground, rng)
         if made is None:
             continue
         entry = {"kind": kind.name, "strength": kind.strength, **made}
         layer = KINDS[kind.name](entry)
-        room -= _longer(layer, planned)
+        room -= layer.longer(calls)
         same = live is documents and kind.name == "rename"
         documents = layer.document(documents)
         live = documents if same else layer.live(live)
-        planned = {layer.outward_call(name, {})[0]: n for name, n in planned.items()}
+        calls = [layer.outward_call(*call) for call in calls]
         layers = [*layers, layer]
         entries.append(entry)
     if not entries:
@@ -168,30 +166,6 @@ def _check_order(task: Task, past: list[str], kinds: list[Kind]) -> None:
         if any(order.index(kind.name) < order.index(name) for name in past):
             problem = f"{kind.name} drift cannot be laid over the {past[-1]} drift of task {task.id}"
             raise UsageError(problem, f"give both kinds at once: --drift {kind.name},{past[-1]}")
-
-
-def _planned(task: Task, layers: Sequence[Layer]) -> dict[str, int]:
-    """The tools of the plan as the outermost layer calls them, and how often each is called."""
-    planned: Counter[str] = Counter()
-    for step in task.plan or []:
-        name = step["name"]
-        for layer in layers:
-            name, _ = layer.outward_call(name, {})
-        planned[name] += 1
-    return dict(planned)
-
-
-def _longer(layer: Layer, planned: dict[str, int]) -> int:
-    """How many turns a layer may add to the plan."""
-    match layer.kind:
-        case "wrap":
-            shapes: dict[str, Any] = layer.entry["shapes"]
-            return sum(n for name, n in planned.items() if shapes.get(name) == "paged")
-        case "decoy":
-            return len(planned.keys() & set(layer.entry["of"].values()))
-        case "stale":
-            return len(planned.keys() & layer.entry["renamed"].keys())
-    return 0
 
 
 def _strength(name: str, number: str) -> float:

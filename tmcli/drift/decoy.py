@@ -7,6 +7,7 @@ do nothing but look have such look-alikes. So replies tell which tool is the rig
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tmcli.drift import forms, names
@@ -65,6 +66,9 @@ class Decoy(Layer):
                 entry.setdefault("empty", {})[fake] = rng.choice(({}, {"results": []}))
         return entry if entry["of"] else None
 
+    def longer(self, calls: Sequence[Call]) -> int:
+        return len({name for name, _ in calls} & set(self.of.values()))
+
     def document(self, tools: list[Json]) -> list[Json]:
         by_name = {name_of(tool): tool for tool in tools}
         shown = list(tools)
@@ -102,7 +106,7 @@ class Decoy(Layer):
 
 def _look_alikes(rng: random.Random, name: str) -> list[str]:
     if names.opaque(name):
-        return [f"fn_{rng.randrange(16, 256):02x}"]
+        return names.nameless(rng)
     return [f"{name}_v1", f"old_{name}", f"{name}_2", f"{name}_legacy", *names.tools(name)[:3]]
 
 

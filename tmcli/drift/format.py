@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tmcli.drift import forms, names
+from tmcli.drift import choices, forms, names
 from tmcli.drift.layer import (
     Call,
     Ground,
@@ -30,16 +29,8 @@ from tmcli.drift.layer import (
 )
 from tmcli.records import Json
 
-MAX_ENUM = 20
-"""Longer closed lists stay as they are."""
-
-_ID_NAME = re.compile(r"(?:.*_)?(?:id|ids|no|ref|code|number|ticket|booking|parcel)", re.IGNORECASE)
-_KEY_WITH_UNIT = re.compile(rf"\w+_({'|'.join(forms.UNITS)})\b")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _WRITTEN = ("format", "pattern", "default", "examples", "const", "minLength", "maxLength")
-
-Choice = tuple[str, Any, bool]
-"""Part of the entry, its value, and whether the plan meets it."""
 
 
 class Format(Layer):
@@ -69,21 +60,32 @@ class Format(Layer):
 
     @classmethod
     def make(cls, ground: Ground, rng: random.Random) -> Json | None:
-        found = [*_dates(ground, rng), *_ids(ground, rng), *_enums(ground, rng), *_units(ground)]
+        found = list(choices.of(ground, rng))
         if not found:
             return None
         chosen = [choice for choice in found if rng.random() < ground.strength]
-        if not any(met for _, _, met in chosen):
-            chosen.append(rng.choice([choice for choice in found if choice[2]] or found))
+        if not any(choice.met for choice in chosen):
+            chosen.insert(0, rng.choice([choice for choice in found if choice.met] or found))
         entry: Json = {}
-        for part, value, _ in chosen:
-            if part in ("dates", "ids"):
-                entry[part] = value
-            elif value not in entry.setdefault(part, []):
-                entry[part].append(value)
+        left = ground.most
+        for choice in chosen:
+            if entry and choice.turns > left:
+                continue
+            left -= choice.turns
+            if choice.part in ("dates", "ids"):
+                entry[choice.part] = choice.value
+            else:
+                entry.setdefault(choice.part, []).append(choice.value)
         if "units" in entry:
-            entry["scaled"] = _scaled_parameters(ground.takes, entry["units"])
+            entry["scaled"] = choices.scaled(ground.takes, entry["units"])
         return entry
+
+    def longer(self, calls: Sequence[Call]) -> int:
+        found = [self.dates and choices.dated(calls), self.ids and choices.with_ids(calls)]
+        used = {key for _, arguments in calls for key in arguments}
+        coded = {id(values) for key, values in self.enums.items() if key in used}
+        scaled = {tool for tool, arguments in calls if not arguments.keys().isdisjoint(self._new_names(tool))}
+        return sum(map(bool, found)) + len(coded) + len(scaled)
 
     # ---- the interface
 
@@ -114,7 +116,7 @@ class Format(Layer):
             schema = self._recoded(schema, self.enums[key])
             if isinstance(schema.get("items"), dict):
                 schema = {**schema, "items": self._recoded(schema["items"], self.enums[key])}
-        gone = _BOUNDS if scaled else _WRITTEN if self.dates and _is_date(schema) else ()
+        gone = _BOUNDS if scaled else _WRITTEN if self.dates and choices.is_date(schema) else ()
         if gone and any(name in schema for name in gone):
             return {name: part for name, part in schema.items() if name not in gone}
         return schema
@@ -160,16 +162,16 @@ class Format(Layer):
             if key in renamed:
                 _, factor = self._smaller[names.unit_of(key)]
                 number = forms.scaled(value, factor)
-                made[renamed[key]] = value * factor if number is None else number
+                made[renamed[key]] = value if number is None else number
             else:
                 made[key] = _mapped(self.enums.get(key, {}), forms.texts(value, self._swap))
         return name, made
 
     def _faults(self, key: str, value: Any) -> Iterator[str]:
         """What is written as the documents say."""
-        if self.dates and _some(value, forms.pattern_of(forms.ISO, True).search):
+        if self.dates and choices.some(value, forms.pattern_of(forms.ISO, True).search):
             yield f"{key} must be written {self.dates}, like {forms.example(self.dates)}"
-        if self.ids and _some(value, forms.pattern_of(forms.ID).fullmatch):
+        if self.ids and choices.some(value, forms.pattern_of(forms.ID).fullmatch):
             yield f"{key} must be written like {forms.example(self.ids)}"
 
     # ---- replies
@@ -245,132 +247,3 @@ def _mapped(values: dict[str, str], value: Any) -> Any:
     if isinstance(value, list) and any(isinstance(item, str) and item in values for item in value):
         return [values.get(item, item) if isinstance(item, str) else item for item in value]
     return value
-
-
-def _some(value: Any, test: Callable[[str], Any]) -> bool:
-    """Is there such a text in a value?"""
-    if isinstance(value, str):
-        return test(value) is not None
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    return isinstance(value, list) and any(_some(item, test) for item in value)
-
-
-# ---- what there is to change -----------------------------------------------------------------------
-
-
-def _dates(ground: Ground, rng: random.Random) -> Iterator[Choice]:
-    called = [step["arguments"] for step in ground.task.plan or []]
-    met = _some([called, ground.task.answer], forms.pattern_of(forms.ISO, True).search)
-    found = met
-    for tool, properties in ground.takes.items():
-        if any(map(_is_date, properties.values())):
-            found = True
-            met = met or tool in ground.planned
-    if found and (form := _unused(ground, rng, forms.DATES)):
-        yield "dates", form, met
-
-
-def _ids(ground: Ground, rng: random.Random) -> Iterator[Choice]:
-    is_id = forms.pattern_of(forms.ID).fullmatch
-    called = [step["arguments"] for step in ground.task.plan or []]
-    met = _some([called, ground.task.answer], is_id)
-    found = met
-    for tool, properties in ground.takes.items():
-        for key, schema in properties.items():
-            if not isinstance(schema, dict):
-                continue
-            if (enum := _enum(schema)) and _some(enum, is_id):
-                return  # its values are none of ours, and look like ids
-            if schema.get("type") in ("string", "array") and _ID_NAME.fullmatch(ground.before(tool, key)[1]):
-                found = True
-                met = met or tool in ground.planned
-    if found and (form := _unused(ground, rng, forms.IDS)):
-        yield "ids", form, met
-
-
-def _enums(ground: Ground, rng: random.Random) -> Iterator[Choice]:
-    """Parameters of one list belong together; a name with two lists keeps them."""
-    lists: dict[tuple[str, ...], dict[str, None]] = {}
-    met: set[tuple[str, ...]] = set()
-    used: dict[str, set[tuple[str, ...]]] = {}
-    for tool, properties in ground.takes.items():
-        for key, schema in properties.items():
-            if not isinstance(schema, dict) or not (enum := _enum(schema)):
-                continue
-            values = tuple(enum)
-            if not all(isinstance(value, str) for value in values) or not 1 < len(set(values)) <= MAX_ENUM:
-                continue
-            for name in (key, ground.before(tool, key)[1]):
-                lists.setdefault(values, {})[name] = None
-                used.setdefault(name, set()).add(values)
-            if tool in ground.planned:
-                met.add(values)
-    for values, keys in lists.items():
-        own = [key for key in keys if len(used[key]) == 1]
-        ways = forms.codes(values)
-        if own and ways and len(set(values)) == len(values):
-            new = dict(zip(values, rng.choice(ways), strict=True))
-            yield "enums", {"keys": own, "values": new}, values in met
-
-
-def _units(ground: Ground) -> Iterator[Choice]:
-    """Units in names of parameters, and in keys of replies that descriptions and the plan name."""
-    if ground.task.subgoals:
-        return  # they are looked for in the replies, as they are written
-    met = dict(_units_in(repr(ground.task.plan)))
-    found = dict(met)
-    for tool in ground.live:
-        for said in (*properties_of(tool), str(tool["function"].get("description"))):
-            found |= _units_in(said)
-    for unit in found:
-        yield "units", unit, unit in met
-
-
-@lru_cache(maxsize=4096)
-def _units_in(text: str) -> dict[str, None]:
-    """The units of the keys that a text names."""
-    return {match[1]: None for match in _KEY_WITH_UNIT.finditer(text)} if "_" in text else {}
-
-
-def _scaled_parameters(tools: dict[str, Json], units: list[str]) -> dict[str, dict[str, list[Any]]]:
-    """Tool -> new name -> [name before, must it be whole?]."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    for tool, properties in tools.items():
-        for key, schema in properties.items():
-            unit = names.unit_of(key)
-            if unit not in units or not isinstance(schema, dict) or _enum(schema):
-                continue
-            new = f"{key[: -len(unit)]}{forms.UNITS[unit][0]}"
-            if schema.get("type") in ("integer", "number") and new not in properties:
-                found.setdefault(tool, {})[new] = [key, schema["type"] == "integer"]
-    return found
-
-
-def _enum(schema: Json) -> list[Any]:
-    """The closed list of a parameter, or of the members of one; [] where there is none."""
-    items = schema.get("items")
-    inside = items.get("enum") if isinstance(items, dict) else None
-    enum = schema.get("enum", inside)
-    return enum if isinstance(enum, list) else []
-
-
-def _is_date(schema: Any) -> bool:
-    if not isinstance(schema, dict) or schema.get("type") != "string" or "enum" in schema:
-        return False
-    return schema.get("format") == "date" or forms.ISO in str(schema.get("description"))
-
-
-def _unused(ground: Ground, rng: random.Random, candidates: tuple[str, ...]) -> str | None:
-    """A form in which nothing is written yet, as far as the task shows."""
-    task = ground.task
-    codes = task.env.get("codes")
-    shown = [
-        *(str(message.get("content")) for message in task.messages),
-        *task.answer,
-        *(gold for golds in (task.subgoals or {}).values() for gold in golds),
-        *(codes.values() if isinstance(codes, dict) else ()),
-    ]
-    text = "\n".join(map(str, shown))
-    left = [form for form in candidates if not forms.pattern_of(form, True).search(text)]
-    return rng.choice(left) if left else None

@@ -8,6 +8,7 @@ and asks the one inside it. All methods are pure; what a kind leaves alone it in
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,12 +40,17 @@ class Ground:
     """What is shown so far."""
     layers: Sequence[Layer]
     """Those inside, innermost first."""
-    planned: dict[str, int]
-    """The tools of the plan, as the layer inside calls them, and how often each is called."""
+    calls: list[Call]
+    """The calls of the plan, as the layer inside takes them."""
     strength: float
     """How likely each tool, and each of its parameters or values, is touched."""
     most: int
-    """How many tools of the plan may be made longer to use; one always may."""
+    """How many turns the plan may lose to this kind; one it always may."""
+
+    @cached_property
+    def planned(self) -> Counter[str]:
+        """The tools of the plan, and how often each is called."""
+        return Counter(name for name, _ in self.calls)
 
     @cached_property
     def takes(self) -> dict[str, Json]:
@@ -95,6 +101,10 @@ class Layer:
     def make(cls, ground: Ground, rng: random.Random) -> Json | None:
         """What is to be done, or None where there is nothing to make unfamiliar."""
         raise NotImplementedError
+
+    def longer(self, calls: Sequence[Call]) -> int:
+        """How many turns a plan of these calls (as the layer inside takes them) may lose to it."""
+        return 0
 
     # ---- what is shown, and what is taken
 

@@ -11,153 +11,39 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from tmcli.drift.forms import UNITS
-
-PARAMETERS = {
-    "account": ("acct", "holder", "account_no"),
-    "amount": ("sum", "value", "total"),
-    "artist": ("painter", "creator", "maker"),
-    "author": ("writer", "creator"),
-    "boat": ("ship", "vessel", "craft"),
-    "chart": ("file", "record", "chart_no"),
-    "city": ("town", "place", "location"),
-    "country": ("nation", "region"),
-    "currency": ("money", "coin", "unit"),
-    "date": ("day", "when", "on_date"),
-    "day": ("date", "when"),
-    "dish": ("meal", "food", "plate"),
-    "distance": ("length", "way", "range"),
-    "drug": ("medicine", "remedy", "drug_name"),
-    "duration": ("length", "span", "time_needed"),
-    "film": ("movie", "picture", "film_title"),
-    "guest": ("visitor", "client", "guest_name"),
-    "guide": ("leader", "host", "guide_name"),
-    "hall": ("room", "wing", "hall_no"),
-    "hotel": ("inn", "house", "lodging"),
-    "jar": ("pot", "container", "jar_id"),
-    "location": ("place", "city", "where"),
-    "name": ("full_name", "person", "who"),
-    "nights": ("stay", "n_nights", "duration"),
-    "origin": ("start", "source", "from_city"),
-    "owner": ("holder", "keeper", "owner_name"),
-    "parcel": ("package", "box", "item"),
-    "passenger": ("traveler", "person", "passenger_name"),
-    "patient": ("person", "client", "patient_name"),
-    "plant": ("flower", "species", "plant_name"),
-    "price": ("cost", "rate", "charge"),
-    "query": ("q", "text", "search"),
-    "region": ("area", "zone", "district"),
-    "seats": ("places", "n_seats", "tickets"),
-    "spice": ("herb", "seasoning", "spice_name"),
-    "station": ("post", "site", "station_name"),
-    "street": ("road", "address", "lane"),
-    "target": ("goal", "destination", "to_city"),
-    "test": ("exam", "measure", "test_name"),
-    "ticket": ("booking", "pass", "ticket_no"),
-    "time": ("hour", "at_time", "when"),
-    "title": ("name", "book_title", "heading"),
-    "town": ("city", "place", "location"),
-    "type": ("kind", "sort", "category"),
-    "weekday": ("day", "date", "day_name"),
-    "weight": ("mass", "load", "heaviness"),
-    "work": ("title", "artwork", "piece"),
-    "year": ("in_year", "y", "period"),
-}
-"""Parameter -> what else it may be called, best first; `parameters` derives further ones."""
-
-VERBS = {
-    "add": ("insert", "put", "append"),
-    "analyzer": ("inspector", "examiner", "evaluator"),
-    "book": ("reserve", "order", "secure"),
-    "calculate": ("work_out", "evaluate", "reckon"),
-    "calculator": ("reckoner", "evaluator", "solver"),
-    "cancel": ("revoke", "call_off", "withdraw"),
-    "change": ("alter", "switch", "modify"),
-    "check": ("verify", "inspect", "confirm"),
-    "checker": ("verifier", "inspector", "examiner"),
-    "compare": ("contrast", "weigh", "match_up"),
-    "compute": ("work_out", "evaluate", "reckon"),
-    "convert": ("exchange", "translate", "turn"),
-    "create": ("make", "open", "register"),
-    "fetcher": ("retriever", "reader", "getter"),
-    "find": ("look_up", "search", "locate"),
-    "finder": ("lookup", "search", "seeker"),
-    "get": ("fetch", "retrieve", "read"),
-    "identifier": ("recognizer", "detector", "matcher"),
-    "info": ("details", "profile", "facts"),
-    "list": ("enumerate", "show_all", "browse"),
-    "locator": ("finder", "spotter", "positioner"),
-    "lookup": ("finder", "search", "query"),
-    "move": ("shift", "transfer", "relocate"),
-    "plan": ("arrange", "schedule", "draft"),
-    "rank": ("sort", "order", "grade"),
-    "retriever": ("fetcher", "reader", "getter"),
-    "search": ("find", "query", "seek"),
-    "send": ("dispatch", "submit", "post"),
-    "tracker": ("monitor", "follower", "watcher"),
-    "update": ("revise", "modify", "amend"),
-    "value": ("result", "reading", "figure"),
-}
-NOUNS = {
-    "account": ("ledger", "deposit"),
-    "artist": ("creator", "maker"),
-    "artwork": ("piece", "exhibit"),
-    "author": ("writer", "novelist"),
-    "boat": ("vessel", "ship"),
-    "book": ("volume", "publication"),
-    "chart": ("record", "file"),
-    "cook": ("chef", "kitchen_hand"),
-    "drug": ("medicine", "remedy"),
-    "event": ("happening", "occasion"),
-    "film": ("movie", "picture"),
-    "flight": ("connection", "airline_trip"),
-    "forecast": ("outlook", "prediction"),
-    "hall": ("room", "gallery"),
-    "hotel": ("lodging", "inn"),
-    "jar": ("pot", "container"),
-    "lab": ("test", "laboratory"),
-    "loan": ("lending", "borrowing"),
-    "painter": ("artist", "creator"),
-    "parcel": ("package", "shipment"),
-    "physician": ("doctor", "medic"),
-    "plane": ("aircraft", "jet"),
-    "plant": ("flower", "species"),
-    "reader": ("member", "patron"),
-    "recipe": ("dish", "preparation"),
-    "room": ("chamber", "suite"),
-    "ticket": ("booking", "pass"),
-    "tour": ("visit", "walk"),
-    "transfer": ("payment", "remittance"),
-    "weather": ("conditions", "climate"),
-}
-"""Words of a tool's name -> words that mean the same. The first and last word may be verbs."""
+from tmcli.drift.thesaurus import ENDS, NOUNS, PARAMETERS, VERBS
 
 READING = frozenset(
-    "browse calculate calculator check checker compare compute convert describe details estimate evaluate"
-    " fetch fetcher find finder forecast get identify identifier info inspect list locate locator look"
-    " lookup query rank read retrieve retriever search show sort view".split()
+    "browse calculate check compare compute convert describe estimate fetch find get identify inspect list"
+    " locate look lookup query rank read retrieve search show track view".split()
 )
-"""Words of tools that only look: to call such a tool once more changes nothing."""
+"""First words of tools that only look: to call such a tool once more changes nothing."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
-_OPAQUE = re.compile(r"fn_[0-9a-f]{2,}|arg_[0-9]+")
+_HISSING = ("s", "x", "ch", "sh")
+_SMALL = ("by", "for", "from", "in", "of", "to")
+_OPAQUE = re.compile(r"fn_[0-9a-f]{2}(?:_[0-9]+)?|arg_[0-9]+(?:_[0-9]+)?")
+BEST = 4
+"""Of the names that are free, one of so many is drawn."""
+
 MAX_CHARS = 64
 """Servers take no longer names of tools."""
 
 
 @lru_cache(maxsize=4096)
 def parameters(name: str) -> tuple[str, ...]:
-    """What a parameter may be called elsewhere, never its own name; at least three.
+    """What a parameter may be called elsewhere, best first and never its own name; at least three.
 
     >>> parameters("book_id")
-    ('book', 'id', 'book_no', 'bookId', 'bid')
+    ('book', 'book_no', 'book_number', 'book_ref', 'bookId')
     >>> parameters("title")
     ('name', 'book_title', 'heading', 'title_text', 'the_title', 'title_value')
     >>> parameters("max_price_eur")
-    ('price_eur', 'maxPrice_eur', 'the_max_price_eur', 'which_max_price_eur')
+    ('max_cost_eur', 'price_eur', 'maxPrice_eur', 'the_max_price_eur', 'which_max_price_eur')
     """
     if opaque(name):
         number = name.rpartition("_")[2]
@@ -165,50 +51,56 @@ def parameters(name: str) -> tuple[str, ...]:
     whole = name
     unit = unit_of(name)
     name = name[: -len(unit) - 1] if unit else name
-    stem, _, last = name.rpartition("_")
-    if stem and last == "id":
-        derived = [stem, "id", f"{stem}_no", f"{stem}Id", f"{stem[0]}id"]
-    elif stem:
-        head, *rest = name.split("_")
-        camel = head + "".join(word.capitalize() for word in rest)
-        derived = [last, *([] if unit else [stem]), camel, f"the_{name}", f"which_{name}"]
+    parts = name.split("_")
+    stem, last = "_".join(parts[:-1]), parts[-1]
+    found = list(PARAMETERS.get(name, ()))
+    if not stem:
+        found += [f"{name}_text", f"the_{name}", f"{name}_value"]
+    elif last in ("id", "no", "number"):
+        ends = [end for end in ("no", "id", "number", "ref") if end != last]
+        found += [stem, *(f"{stem}_{end}" for end in ends), f"{stem}{last.capitalize()}"]
     else:
-        derived = [f"{name}_text", f"the_{name}", f"{name}_value"]
-    found = dict.fromkeys([*PARAMETERS.get(name, ()), *derived])
-    return tuple(other for word in found if word and (other := f"{word}_{unit}" if unit else word) != whole)
+        for i, word in enumerate(parts):
+            if others := PARAMETERS.get(word) or NOUNS.get(word):
+                found.append("_".join([*parts[:i], others[0], *parts[i + 1 :]]))
+        found += [f"{stem}_date", f"{stem}_day"] if last == "on" else [stem if last in _SMALL else last]
+        found += [parts[0] + "".join(map(str.capitalize, parts[1:])), f"the_{name}", f"which_{name}"]
+    named = (f"{word}_{unit}" if unit else word for word in dict.fromkeys(found) if word)
+    return tuple(word for word in named if word != whole)
 
 
 @lru_cache(maxsize=4096)
 def tools(name: str) -> tuple[str, ...]:
-    """What a tool may be called elsewhere, never its own name; at least two.
+    """What a tool may be called elsewhere, best first and never its own name; at least two.
 
-    >>> tools("find_book")[:4]
-    ('look_up_volume', 'look_up_publication', 'search_volume', 'search_publication')
+    >>> tools("find_book")[:3]
+    ('look_up_volume', 'search_publication', 'locate_volume')
     >>> tools("x")
     ('use_x', 'x_service')
     """
-    parts = words(name)
-    if not parts:
-        return ("use_tool", "tool_service")
-    choices = []
-    for i, word in enumerate(parts):
-        verb = i in (0, len(parts) - 1) and not (i and word in NOUNS)
-        choices.append((VERBS.get(word) if verb else None) or NOUNS.get(word) or ())
-    known = [i for i, others in enumerate(choices) if others]
-    found: list[str] = []
-    if known:
-        first, last = known[0], known[-1]
-        for one in choices[first]:
-            for other in choices[last]:
-                if first != last or one == other:
-                    changed = [*parts]
-                    changed[last] = other
-                    changed[first] = one
-                    found.append("_".join(changed))
+    parts = words(name) or ["tool"]
+    choices = [_same(parts, i) for i in range(len(parts))]
+    n = max(map(len, choices))
+    found = [
+        "_".join(other[turn % len(other)] if (other := choices[i]) else word for i, word in enumerate(parts))
+        for turn in range(n if n > 1 else 2 * n)
+    ]
     if len(parts) > 1:
         found.append("_".join([parts[-1], *parts[:-1]]))
     found += [f"use_{'_'.join(parts)}", f"{'_'.join(parts)}_service"]
     return tuple(dict.fromkeys(word[:MAX_CHARS] for word in found if word[:MAX_CHARS] != name))
+
+
+def _same(parts: list[str], i: int) -> tuple[str, ...]:
+    """Words that mean the same as the i-th."""
+    word = parts[i]
+    if i == len(parts) - 1 and word in ENDS:
+        return ENDS[word]
+    if i == 0 and word in VERBS and (word not in NOUNS or parts[-1] not in ENDS):
+        return VERBS[word]
+    if word not in NOUNS and word[:-1] in NOUNS and word.endswith("s"):
+        return tuple(f"{other}{'es' if other.endswith(_HISSING) else 's'}" for other in NOUNS[word[:-1]])
+    return NOUNS.get(word, ())
 
 
 def words(name: str) -> list[str]:
@@ -239,17 +131,27 @@ def opaque(name: str) -> bool:
     return _OPAQUE.fullmatch(name) is not None
 
 
+def nameless(rng: random.Random) -> list[str]:
+    """Some names of tools that tell nothing."""
+    return [f"fn_{rng.randrange(16, 256):02x}" for _ in range(BEST)]
+
+
 def reads(name: str) -> bool:
-    """Does a tool of this name only look? In doubt it does not."""
-    return not READING.isdisjoint(words(name))
+    """Does a tool of this name only look? In doubt it does not.
+
+    >>> reads("find_book"), reads("depot_card"), reads("book_room")
+    (True, True, False)
+    """
+    parts = words(name)
+    return bool(parts) and (parts[0] in READING or parts[-1] in ENDS)
 
 
-def free(rng: random.Random, candidates: Collection[str], taken: Collection[str]) -> str:
-    """One of the candidates that is not taken; `_2`, `_3`... is put to them where all are."""
-    left = [name for name in candidates if name not in taken]
+def free(rng: random.Random, candidates: Sequence[str], taken: Collection[str]) -> str:
+    """One of the best candidates that are not taken; `_2`, `_3`... is put to one where all are."""
+    left = [name for name in candidates if name not in taken][:BEST]
     if left:
         return rng.choice(left)
-    base = rng.choice(list(candidates))
+    base = rng.choice(candidates)
     n = 2
     while f"{base}_{n}" in taken:
         n += 1

@@ -51,7 +51,7 @@ class Rename(Layer):
         new_tools: dict[str, str] = {}
         new_parameters: dict[str, dict[str, str]] = {}
         for name in ground.touched(rng, tools):
-            new = _opaque(rng, taken) if opaque else names.free(rng, names.tools(name), taken)
+            new = names.free(rng, names.nameless(rng) if opaque else names.tools(name), taken)
             taken.add(new)
             new_tools[new] = name
             own = list(tools[name])
@@ -127,9 +127,3 @@ def _described(schema: Json, before: str | None) -> Json:
     said = " ".join(names.words(before)) or before
     told = schema.get("description")
     return {**schema, "description": f"{said}: {told}" if told else said}
-
-
-def _opaque(rng: random.Random, taken: set[str]) -> str:
-    while (name := f"fn_{rng.randrange(16, 256):02x}") in taken:
-        pass
-    return name

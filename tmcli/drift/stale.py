@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from tmcli.drift import names
-from tmcli.drift.layer import Ground, Layer, name_of, renamed_properties
+from tmcli.drift.layer import Call, Ground, Layer, name_of, renamed_properties
 from tmcli.records import Json
 
 
@@ -36,6 +37,9 @@ class Stale(Layer):
             renamed[name] = old
         renamed |= {fake: renamed[real] for fake, real in like.items() if real in renamed}
         return {"renamed": renamed} if renamed else None
+
+    def longer(self, calls: Sequence[Call]) -> int:
+        return len({name for name, _ in calls} & self.renamed.keys())
 
     def document(self, tools: list[Json]) -> list[Json]:
         return [

@@ -12,6 +12,7 @@ the items of the one list an object holds.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tmcli.drift.layer import Call, Ground, Layer, Told, name_of, properties_of, schema_of, with_function
@@ -35,7 +36,7 @@ class Wrap(Layer):
         n_paged = 0
         for name in ground.touched(rng, ground.takes):
             shape = rng.choice(SHAPES)
-            calls = ground.planned.get(name, 0)
+            calls = ground.planned[name]
             if shape == "paged" and "page" in ground.takes[name]:
                 shape = "envelope"
             if shape == "paged" and calls:
@@ -45,6 +46,9 @@ class Wrap(Layer):
                     n_paged += calls
             shapes[name] = shape
         return {"shapes": shapes} if shapes else None
+
+    def longer(self, calls: Sequence[Call]) -> int:
+        return sum(self.shapes.get(name) == "paged" for name, _ in calls)
 
     def live(self, tools: list[Json]) -> list[Json]:
         return [_paging(tool) if self.shapes.get(name_of(tool)) == "paged" else tool for tool in tools]

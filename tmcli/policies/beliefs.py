@@ -40,8 +40,8 @@ class Beliefs:
         self.dates: str | None = None
         """How dates, and how ids are written; None: as in the question."""
         self.ids: str | None = None
-        self.codes: dict[str, dict[str, str]] = {}
-        """What a parameter is called -> value -> how it is written."""
+        self.codes: dict[str, list[str]] = {}
+        """What a parameter is called -> how the values of its closed list are written."""
         for step in task.plan or []:
             tool = shown = step["name"]
             for layer in layers:
@@ -61,7 +61,7 @@ class Beliefs:
             elif layer.kind == "format" and known:
                 self.dates, self.ids = layer.entry.get("dates"), layer.entry.get("ids")
                 for enum in layer.entry.get("enums", ()):
-                    self.codes |= dict.fromkeys(enum["keys"], enum["values"])
+                    self.codes |= {key: list(enum["values"].values()) for key in enum["keys"]}
 
     def call(self, tool: str, arguments: Json) -> tuple[str, Json]:
         """How to make a call of the plan."""
@@ -80,10 +80,14 @@ class Beliefs:
             value = forms.texts(value, forms.into(self.dates))
         if self.ids:
             value = forms.texts(value, forms.into(self.ids))
-        codes = self.codes.get(name, {})
+        if name not in self.codes:
+            return value
         if isinstance(value, list):
-            return [codes.get(item, item) if isinstance(item, str) else item for item in value]
-        return codes.get(value, value) if isinstance(value, str) else value
+            return [self._coded(name, item) for item in value]
+        return self._coded(name, value)
+
+    def _coded(self, name: str, value: Any) -> Any:
+        return forms.recognised(value, self.codes[name]) or value if isinstance(value, str) else value
 
     def learn(self, tool: str, sent: Json, error: str) -> list[str]:
         """What an error taught about a call of this tool, in sentences; nothing that was known."""
@@ -128,15 +132,9 @@ class Beliefs:
 
     def _learn_codes(self, sent: Json, error: str) -> list[str]:
         found = _LISTED.search(error)
-        if not found or found[1] not in sent:
+        if not found or found[1] not in sent or found[1] in self.codes:
             return []
-        name, listed = found[1], found[2].split(", ")
-        value = sent[name]
-        known = self.codes.setdefault(name, {})
-        lessons = []
-        for word in value if isinstance(value, list) else [value]:
-            way = forms.recognised(word, listed) if isinstance(word, str) else None
-            if way is not None and word not in known and way != word:
-                known[word] = way
-                lessons.append(f"{name} {word} is written {way}")
-        return lessons
+        name, value = found[1], sent[found[1]]
+        self.codes[name] = found[2].split(", ")
+        words = {word: self._coded(name, word) for word in (value if isinstance(value, list) else [value])}
+        return [f"{name} {word} is written {way}" for word, way in words.items() if way != word]

@@ -14,6 +14,7 @@ is to learn it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +34,8 @@ AT_ONCE = 8
 
 RANKING = ("max", "min", "argmax", "argmin")
 """Answers for which dates are compared."""
+
+_RETURNS = re.compile(r"\bReturns (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,13 @@ class _Expert:
     def __init__(self, task: Task, plan: list[Json], style: Style) -> None:
         self.plan = plan
         self.beliefs = Beliefs(task, known=style == "direct")
-        self.phase: Literal["trial", "noting", "execution"] = "trial" if style == "trial" else "execution"
+        self.tries = style == "trial"
+        self.phase: Literal["trial", "noting", "execution"] = "trial" if self.tries else "execution"
         self.paths = list(_paths(plan))
         self.readings = {i: Reading(list(dict.fromkeys(self._needed(i)))) for i in range(len(plan))}
         self.units = [key for path in self.paths for key in path[1:] if isinstance(key, str)]
+        functions = [tool["function"] for tool in task.tools]
+        self.descriptions = {function["name"]: function.get("description") for function in functions}
         self.asked: list[_Asked] = []
         self.results: dict[int, Any] = {}
         self.cannot = False
@@ -106,7 +112,7 @@ class _Expert:
             if not self._missing(0):
                 return self._call(f"<trial>try {self._shown(0)}</trial>", [0])
         correction = self._hear(messages) if self.asked else ""
-        noted = f"<experience>{'. '.join(self.lessons)}.</experience>" if self.lessons else ""
+        noted = f"<experience>{'. '.join(self.lessons)}.</experience>" if self.tries and self.lessons else ""
         self.phase = "execution"
         steps = [] if self.cannot else self._ready()
         if not steps:
@@ -172,7 +178,8 @@ class _Expert:
     def _aim(self, steps: list[int]) -> str:
         """What the replies of these steps are for."""
         keys = [str(path[-1]) for path in self.paths if path[0] in steps and isinstance(path[-1], str)]
-        return _listed(list(dict.fromkeys(keys))) or "on"
+        said = _RETURNS.search(str(self.descriptions.get(self._shown(steps[0]))))
+        return _listed(list(dict.fromkeys(keys))) or (said[1] if said else "more")
 
     def _needed(self, step: int) -> Iterator[Any]:
         yield from (path[1] for path in self.paths if path[0] == step and len(path) > 1)
