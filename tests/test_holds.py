@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tmcli.environments.children import ZYGOTE
 from tmcli.environments.holds import LINES, Hold, status
-from tmcli.environments.sandbox import ZYGOTE, Sandbox
+from tmcli.environments.sandbox import Sandbox
 
 MISSING = {
     "landlock": ("    if abi < 1:\n", "    if True:\n"),
@@ -29,7 +30,7 @@ def without(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     (folder / "lock.py").write_text(source.replace(there, gone))
     (folder / "zygote.py").write_text(ZYGOTE.read_text())
     (tmp_path / "worlds.py").write_text((ZYGOTE.parents[1] / "worlds.py").read_text())
-    monkeypatch.setattr("tmcli.environments.sandbox.ZYGOTE", folder / "zygote.py")
+    monkeypatch.setattr("tmcli.environments.children.ZYGOTE", folder / "zygote.py")
     return part
 
 

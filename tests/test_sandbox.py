@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tmcli.environments import Observation
+from tmcli.environments.children import ENVIRONMENT, ZYGOTE
 from tmcli.environments.lock import CALLS, MACHINES
-from tmcli.environments.sandbox import ENVIRONMENT, ZYGOTE, Sandbox, SandboxSession
+from tmcli.environments.sandbox import Sandbox, SandboxSession
 from tmcli.errors import EnvironmentFailure
 
 OK = "def ok(value=1): return {'value': value}"
@@ -666,7 +667,7 @@ def test_a_zygote_that_cannot_live_is_our_failure(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(EnvironmentFailure):
             await session.call("ok", {})
 
-    monkeypatch.setattr("tmcli.environments.sandbox.ZYGOTE", tmp_path / "gone.py")
+    monkeypatch.setattr("tmcli.environments.children.ZYGOTE", tmp_path / "gone.py")
     running(script, {})
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     running(script, {})

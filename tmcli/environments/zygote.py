@@ -2,7 +2,7 @@
 
     python -s -P -S -B zygote.py CONTROL_FD TIMEOUT_S MEMORY_MB [SITE_PACKAGES ...]
 
-Started by `sandbox.py`, by path: of tmcli it loads `lock.py` and `worlds.py` alone, by their paths, so it
+Started by `children.py`, by path: of tmcli it loads `lock.py` and `worlds.py` alone, by their paths, so it
 starts fast and a fork copies little. Over CONTROL_FD come `open` messages, each with the socket of a new
 session, and `kill` messages; every child's end is told back. When the other side of CONTROL_FD closes,
 everything here dies.
@@ -15,17 +15,17 @@ Landlock and seccomp (see `lock.py`), C code is held as Python is:
 - read are the standard library, site-packages, shared libraries and time zones, not the user's files,
   /etc/passwd or /proc, where the environments of other processes are;
 - a child is its session's alone and nothing outlives it, so no session sees or answers for another.
-A signal to itself is refused like any other: `os.abort()` ends in SIGSEGV.
+A signal to itself is refused like any other: `os.abort()` then ends by a fault of the processor.
 
 What is not covered, so **this is not a security boundary**:
 - the kernel itself: a fault of its own opens every lock here, where a virtual machine would still hold;
 - a session from its own tools: they share the child with the loop that calls them, may change what later
   calls of the session see, forge its replies and stop the timer (then the clock outside ends it);
-- that a file exists, its size and times; what site-packages hold; the load on processor and memory,
-  `memory_mb` and one processor for each session that runs;
+- that a file exists, its size and times; the machine's name; what site-packages hold; the load on processor
+  and memory, `memory_mb` and one processor for each session that runs;
 - where Landlock or seccomp is missing (macOS, old kernels, other processors than x86_64 and aarch64), what
   they hold: there an audit hook refuses processes and signals, and C code evades it.
-`python -c "from tmcli.environments.holds import status; print(*status(), sep='\n')"` tries it all here.
+`tm tools sandbox --status` tries it all on this machine.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ AS_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 MAX_REPLY_BYTES = 65_536
 MAX_ERROR_CHARS = 2_000
 FOLDER_PREFIX = "tm-sandbox-"
-"""How the working folder's name begins: `sandbox.py` makes it, and this process removes it at its end."""
+"""How the working folder's name begins: `children.py` makes it, and this process removes it at its end."""
 READABLE = (
     os.path.join(sys.base_prefix, "lib"),
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache"),
@@ -85,7 +85,7 @@ DENIED = frozenset({
 
 def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
     """Fork children until the control socket closes, then end them and leave nothing behind."""
-    control = socket.socket(fileno=control_fd)  # first: it raises where `sandbox.py` did not start us
+    control = socket.socket(fileno=control_fd)  # first: it raises where `children.py` did not start us
     folder = os.getcwd()
     children: dict[int, int] = {}
     try:
@@ -98,7 +98,7 @@ def main(control_fd: int, timeout_s: float, memory_mb: int) -> NoReturn:
     finally:
         for pid in children:
             _kill(pid)
-        # Only a folder that `sandbox.py` made for this process, and only an empty one: never what is in it.
+        # Only a folder that `children.py` made for this process, and only an empty one: never what is in it.
         if os.path.basename(folder).startswith(FOLDER_PREFIX):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
