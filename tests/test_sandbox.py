@@ -514,6 +514,21 @@ def test_what_is_written_between_calls_is_no_reply() -> None:
     assert running(script, {"bad": LATER}) == ["null", forged]
 
 
+REAL_TIME = """
+import ctypes, struct, time
+def bad():
+    libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+    libc.timer_create(1, struct.pack("Pii48x", 0, 40, 0), ctypes.byref(timer))
+    libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 0, 20_000_000), None)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs timer_create")
+def test_a_signal_without_a_name() -> None:
+    assert said(attack(REAL_TIME)) == "the tool crashed (signal 40)"
+
+
 def test_a_flooded_channel_is_the_tools_fault() -> None:
     flood = (
         " while True:\n  for fd in range(3, 64):\n   try: os.write(fd, bytes(10**5))\n   except OSError: pass"

@@ -278,7 +278,10 @@ class Child:
         if code == -signal.SIGALRM:
             return ToolFault(self._late)
         if code < 0:
-            return ToolFault(f"the tool crashed ({signal.Signals(-code).name})")
+            named = -code in {*signal.Signals}  # real-time signals have no name
+            return ToolFault(
+                f"the tool crashed ({signal.Signals(-code).name if named else f'signal {-code}'})"
+            )
         return ToolFault(f"the tool ended its own process (exit code {code})")
 
     def close(self) -> None:
