@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tmcli import drift, suites, toolbox
 from tmcli.drift import forms, names
-from tmcli.drift.layer import Told
+from tmcli.drift.layer import Told, renamed
 from tmcli.environments.arguments import fault
 from tmcli.errors import InputError, UsageError
 from tmcli.importers import ftrl
@@ -674,5 +674,5 @@ def test_a_plan_of_four_fits_a_dozen_turns() -> None:
             more = 0
             for layer in drift.layers_of(task):
                 more += layer.longer(calls)
-                calls = [layer.outward_call(*call) for call in calls]
+                calls = renamed(layer, calls)
             assert len(calls) + 1 + more <= drift.TURNS

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from tmcli.drift.layer import Call, Ground, Layer
+from tmcli.drift.layer import Call, Ground, Layer, renamed
 from tmcli.drift.lens import KINDS, Crossing, Lens, layers_of, true_tools
 from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Json, Task, task_id
@@ -121,16 +121,17 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
     documents = task.tools
     calls: list[Call] = [(step["name"], step["arguments"]) for step in task.plan or []]
     for layer in layers:
-        calls = [layer.outward_call(*call) for call in calls]
+        calls = renamed(layer, calls)
     room = TURNS - 1 - len(calls)
     later = [kind.name for kind in kinds if kind.name in LONGER]
     rng = random.Random(f"{seed}:{task.id}")
     entries: list[Json] = []
+    indexed: dict[int, tuple[list[Json], dict[str, Json]]] = {}
     for kind in kinds:
         if kind.name in later:
             later.remove(kind.name)
         share = room - len(later) if kind.name == "format" else room // (len(later) + 1)
-        ground = Ground(task, live, documents, layers, calls, kind.strength, max(1, share))
+        ground = Ground(task, live, documents, layers, calls, kind.strength, max(1, share), indexed)
         made = KINDS[kind.name].make(ground, rng)
         if made is None:
             continue
@@ -140,7 +141,7 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
         same = live is documents and kind.name == "rename"
         documents = layer.document(documents)
         live = documents if same else layer.live(live)
-        calls = [layer.outward_call(*call) for call in calls]
+        calls = renamed(layer, calls)
         layers = [*layers, layer]
         entries.append(entry)
     if not entries:

@@ -17,7 +17,8 @@ MAX_ENUM = 20
 """Longer closed lists stay as they are."""
 
 _ID_NAME = re.compile(r"(?:.*_)?(?:id|ids|no|ref|code|number|ticket|booking|parcel)", re.IGNORECASE)
-_KEY_WITH_UNIT = re.compile(rf"\w+_({'|'.join(forms.UNITS)})\b")
+_QUOTED_ID = re.compile(f"['\"]{forms.pattern_of(forms.ID).pattern}['\"]")
+_KEY_WITH_UNIT = re.compile(rf"(?<=\w)_({'|'.join(forms.UNITS)})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,21 @@ def scaled(tools: dict[str, Json], units: Sequence[str]) -> dict[str, dict[str, 
 
 def dated(value: Any) -> bool:
     """Is there a date in it, as documents write one?"""
-    return some(value, forms.pattern_of(forms.ISO, True).search)
+    return forms.pattern_of(forms.ISO, inside=True).search(repr(value)) is not None
 
 
 def with_ids(value: Any) -> bool:
-    """Is there an id in it, as documents write one?"""
-    return some(value, forms.pattern_of(forms.ID).fullmatch)
+    """Is there a text in it that is an id, as documents write one?"""
+    return _QUOTED_ID.search(repr(value)) is not None
 
 
 def is_date(schema: Any) -> bool:
     """Does a schema speak of a date?"""
     if not isinstance(schema, dict) or schema.get("type") != "string" or "enum" in schema:
         return False
-    return schema.get("format") == "date" or forms.ISO in str(schema.get("description"))
+    return schema.get("format") == "date" or (
+        "description" in schema and forms.ISO in str(schema["description"])
+    )
 
 
 def some(value: Any, test: Callable[[str], Any]) -> bool:
@@ -104,7 +107,7 @@ def _ids(ground: Ground, rng: random.Random) -> Iterator[Choice]:
                 continue
             if (enum := _enum(schema)) and with_ids(enum):
                 return  # its values are none of ours, and look like ids
-            if schema.get("type") in ("string", "array") and _ID_NAME.fullmatch(ground.before(tool, key)[1]):
+            if schema.get("type") in ("string", "array") and _is_id(ground.before(tool, key)[1]):
                 found = True
                 met = met or tool in ground.planned
     if found and (form := _unused(ground, rng, forms.IDS)):
@@ -139,7 +142,7 @@ def _units(ground: Ground) -> Iterator[Choice]:
     """Units in names of parameters, and in keys of replies that descriptions and the plan name."""
     if ground.task.subgoals:
         return  # they are looked for in the replies, as they are written
-    met = _units_in(repr(ground.task.plan))
+    met = _units_in.__wrapped__(repr(ground.task.plan))
     found = dict(met)
     for tool in ground.live:
         for said in (*properties_of(tool), str(tool["function"].get("description"))):
@@ -152,6 +155,11 @@ def _units(ground: Ground) -> Iterator[Choice]:
 
 
 @lru_cache(maxsize=4096)
+def _is_id(name: str) -> bool:
+    return _ID_NAME.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=4096)
 def _units_in(text: str) -> dict[str, None]:
     """The units of the keys that a text names."""
     return {match[1]: None for match in _KEY_WITH_UNIT.finditer(text)} if "_" in text else {}
@@ -159,6 +167,8 @@ def _units_in(text: str) -> dict[str, None]:
 
 def _enum(schema: Json) -> list[Any]:
     """The closed list of a parameter, or of the members of one; [] where there is none."""
+    if "enum" not in schema and "items" not in schema:
+        return []
     items = schema.get("items")
     inside = items.get("enum") if isinstance(items, dict) else None
     enum = schema.get("enum", inside)
@@ -176,5 +186,5 @@ def _unused(ground: Ground, rng: random.Random, candidates: Sequence[str]) -> st
         *(codes.values() if isinstance(codes, dict) else ()),
     ]
     text = "\n".join(map(str, shown))
-    left = [form for form in candidates if not forms.pattern_of(form, True).search(text)]
-    return rng.choice(left) if left else None
+    drawn = rng.sample(candidates, len(candidates))
+    return next((form for form in drawn if not forms.pattern_of(form, True).search(text)), None)

@@ -90,7 +90,7 @@ class Format(Layer):
     # ---- the interface
 
     def live(self, tools: list[Json]) -> list[Json]:
-        return [self._live(tool) for tool in tools]
+        return [self._live(tool) for tool in tools] if self.dates or self.enums or self.scaled else tools
 
     def named(self, tool: str, parameter: str) -> tuple[str, str]:
         return tool, self._new_names(tool).get(parameter, parameter)

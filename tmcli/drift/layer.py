@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tmcli.records import Json, Task
@@ -29,7 +28,7 @@ class Told(Exception):
         self.value = value if ok else {"error": value}
 
 
-@dataclass
+@dataclass(slots=True)
 class Ground:
     """What a kind sees of the task when it is made."""
 
@@ -41,30 +40,36 @@ class Ground:
     layers: Sequence[Layer]
     """Those inside, innermost first."""
     calls: list[Call]
-    """The calls of the plan, as the layer inside takes them."""
+    """The calls of the plan, by the names that the layer inside has."""
     strength: float
     """How likely each tool, and each of its parameters or values, is touched."""
     most: int
     """How many turns the plan may lose to this kind; one it always may."""
 
-    @cached_property
-    def planned(self) -> Counter[str]:
-        """The tools of the plan, and how often each is called."""
-        return Counter(name for name, _ in self.calls)
+    indexed: dict[int, tuple[list[Json], dict[str, Json]]]
+    """Lists of tools by their `id`, each with what `takes` and `shows` tell of it."""
+    planned: Counter[str] = field(init=False)
+    """The tools of the plan, and how often each is called."""
 
-    @cached_property
+    def __post_init__(self) -> None:
+        self.planned = Counter(name for name, _ in self.calls)
+
+    @property
     def takes(self) -> dict[str, Json]:
         """Live tool -> its parameters."""
-        return {name_of(tool): properties_of(tool) for tool in self.live}
+        return self._index(self.live)
 
-    @cached_property
+    @property
     def shows(self) -> dict[str, Json]:
         """Shown tool -> its parameters."""
-        if self.documents is self.live:
-            return self.takes
-        return {name_of(tool): properties_of(tool) for tool in self.documents}
+        return self._index(self.documents)
 
-    @cached_property
+    def _index(self, tools: list[Json]) -> dict[str, Json]:
+        if id(tools) not in self.indexed:
+            self.indexed[id(tools)] = tools, {name_of(tool): properties_of(tool) for tool in tools}
+        return self.indexed[id(tools)][1]
+
+    @property
     def like(self) -> dict[str, str]:
         """Look-alike -> the tool it looks like."""
         return {fake: real for layer in self.layers for fake, real in layer.entry.get("of", {}).items()}
@@ -103,7 +108,7 @@ class Layer:
         raise NotImplementedError
 
     def longer(self, calls: Sequence[Call]) -> int:
-        """How many turns a plan of these calls (as the layer inside takes them) may lose to it."""
+        """How many turns a plan of these calls (by the names of the layer inside) may lose to it."""
         return 0
 
     # ---- what is shown, and what is taken
@@ -163,6 +168,16 @@ class Layer:
     def subgoals(self, golds: dict[str, list[str]]) -> dict[str, list[str]]:
         """What replies should bring, by tool."""
         return golds
+
+
+def renamed(layer: Layer, calls: list[Call]) -> list[Call]:
+    """Calls of the layer inside, by the names that this one has for tools and parameters."""
+    if type(layer).named is Layer.named:
+        return calls
+    return [
+        (layer.named(tool, "")[0], {layer.named(tool, key)[1]: value for key, value in arguments.items()})
+        for tool, arguments in calls
+    ]
 
 
 # ---- schemas: they come from anywhere, so a part that is no object is left alone -------------------

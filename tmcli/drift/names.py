@@ -66,7 +66,7 @@ def parameters(name: str) -> tuple[str, ...]:
         found += [f"{stem}_date", f"{stem}_day"] if last == "on" else [stem if last in _SMALL else last]
         found += [parts[0] + "".join(map(str.capitalize, parts[1:])), f"the_{name}", f"which_{name}"]
     named = (f"{word}_{unit}" if unit else word for word in dict.fromkeys(found) if word)
-    return tuple(word for word in named if word != whole)
+    return tuple(word for word in named if word != whole and unit_of(word) == unit)
 
 
 @lru_cache(maxsize=4096)

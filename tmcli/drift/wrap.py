@@ -51,6 +51,8 @@ class Wrap(Layer):
         return sum(self.shapes.get(name) == "paged" for name, _ in calls)
 
     def live(self, tools: list[Json]) -> list[Json]:
+        if "paged" not in self.shapes.values():
+            return tools
         return [_paging(tool) if self.shapes.get(name_of(tool)) == "paged" else tool for tool in tools]
 
     def inward(self, name: str, arguments: Json) -> Call:
