@@ -186,5 +186,6 @@ def _unused(ground: Ground, rng: random.Random, candidates: Sequence[str]) -> st
         *(codes.values() if isinstance(codes, dict) else ()),
     ]
     text = "\n".join(map(str, shown))
-    drawn = rng.sample(candidates, len(candidates))
+    drawn = list(candidates)
+    rng.shuffle(drawn)
     return next((form for form in drawn if not forms.pattern_of(form, True).search(text)), None)

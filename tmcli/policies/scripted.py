@@ -118,7 +118,11 @@ class _Expert:
         if not steps:
             return self._say(f"{noted}<answer>{self._answer()}</answer>", [])
         pages = [f"page {self.readings[i].next_page} of {self._shown(i)}" for i in steps if self._goes_on(i)]
-        aim = correction or _listed(pages) or f"{self._aim(steps)} from {self._shown(steps[0])}"
+        aim = (
+            correction
+            or _listed(list(dict.fromkeys(pages)))
+            or f"{self._aim(steps)} from {self._shown(steps[0])}"
+        )
         return self._call(f"{noted}<plan>{aim}</plan>", steps)
 
     # ---- what to do next
