@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from tmcli import drift, suites
-from tmcli.environments import Observation
+from tmcli.drift import forms
+from tmcli.environments import Observation, mcp, openapi
 from tmcli.environments.drifted import Drifted
 from tmcli.environments.schemas import true_tools
 from tmcli.environments.world import World
@@ -61,11 +63,13 @@ DECOY = {
 RENAME = {"kind": "rename", "tools": {"fn_3a": "count"}, "parameters": {"fn_3a": {"arg_1": "room"}}}
 
 
-def seen_in(task: Task, *calls: tuple[str, Json], together: bool = False) -> list[Observation]:
+def seen_in(
+    task: Task, *calls: tuple[str, Json], together: bool = False, simulate: bool = False
+) -> list[Observation]:
     """What the calls of one session bring, one after the other or at once."""
 
     async def run() -> list[Observation]:
-        world = World()
+        world = World(simulate=simulate)
         session = world.open(task)
         try:
             if together:
@@ -179,6 +183,61 @@ def test_every_call_of_a_plan_reaches_its_tool() -> None:
             if not more or told(first)["pages"] == 1:
                 assert lens.inward_reply(crossing, told(first)) == told(direct)
     assert n == 20
+
+
+def test_over_an_mcp_server(tmp_path: Path) -> None:
+    """A real server over stdio: its tools under other names, its replies reshaped."""
+    server = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py")), "stdio"]}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"tests": server}}))
+    config = str(tmp_path / "mcp.json")
+    tools = [
+        tool for tool in asyncio.run(mcp.list_tools(config)) if tool["function"]["name"] in ("add", "greet")
+    ]
+    question = [{"role": "user", "content": "?"}]
+    task = new_task(messages=question, tools=tools, env={"kind": "mcp", "config": config}, answer=[])
+    drifted = drift.apply(task, ["rename@1", "wrap@1", "stale@1", "undocument@1"], 2)
+    lens = drift.Lens(drift.layers_of(drifted), true_tools(drifted))
+    made = lens.outward_call("greet", {"name": "Ada"})
+    (plain,) = seen_in(task, ("greet", {"name": "Ada"}))
+    told_now, refused = seen_in(drifted, made, (made[0], {}))
+    assert made[0] != "greet"
+    assert plain.text in told_now.text
+    assert told_now.text != plain.text
+    assert told(refused)["error"].startswith(f"missing parameter '{next(iter(made[1]))}'")
+
+
+def test_over_an_openapi_document(tmp_path: Path) -> None:
+    """Tools of a document, answered from it: dates are asked for and given in another form."""
+    day: Json = {"type": "string", "format": "date"}
+    reply = {
+        "description": "ok",
+        "content": {"application/json": {"example": {"born": "1998-03-21", "far_km": 2.5}}},
+    }
+    get: Json = {
+        "operationId": "get_pet",
+        "description": "Returns born, far_km",
+        "parameters": [{"name": "day", "in": "query", "required": True, "schema": day}],
+        "responses": {"200": reply},
+    }
+    path = tmp_path / "pets.json"
+    document = {
+        "openapi": "3.1.0",
+        "info": {},
+        "servers": [{"url": "http://localhost"}],
+        "paths": {"/pet": {"get": get}},
+    }
+    path.write_text(json.dumps(document))
+    question = [{"role": "user", "content": "?"}]
+    env: Json = {"kind": "http", "openapi": str(path)}
+    task = new_task(messages=question, tools=openapi.load(str(path)).tools, env=env, answer=[])
+    drifted = drift.apply(task, ["format@1"], 1)
+    form = drifted.env["drift"][0]["dates"]
+    name = task.tools[0]["function"]["name"]
+    written = forms.date_swap(form)("1998-03-21")
+    refused, given = seen_in(drifted, (name, {"day": "1998-03-21"}), (name, {"day": written}), simulate=True)
+    assert told(refused)["error"] == f"day must be written {form}, like {forms.example(form)}"
+    assert told(given)["born"] == written
+    assert told(given)["far_m"] == 2500
 
 
 @needs_ftrl
