@@ -15,6 +15,7 @@ RL_STEPS=${RL_STEPS:-3}         # GRPO updates, of two tasks each
 RL_GROUP=${RL_GROUP:-4}         # episodes per task, judged against their mean
 TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
+HOPS=${HOPS:-1,2}               # calls a task takes: 1 to 4, longer ones are harder
 MAX_TOKENS=${MAX_TOKENS:-1024}  # tokens per episode, and
 MAX_NEW=${MAX_NEW:-160}         # per turn: a policy that rambles is stopped here
 
@@ -24,7 +25,7 @@ run() { printf '\n$ %s\n' "$*" >&2; "$@"; }
 mkdir -p "$OUT"
 
 # 1. Tasks on the seen toolboxes; half of them with documents of an older version of the tools.
-run tm tasks --suite train -n "$TRAIN" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
+run tm tasks --suite train -n "$TRAIN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
 
 # 2. The teacher plays them: tries the tools, reads what they really answer, learns, executes.
 run tm synth --tasks "$OUT/train.jsonl" --teacher scripted -o "$OUT/synth.jsonl" --resume
@@ -42,8 +43,8 @@ run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS
     -o "$OUT/ckpt-rl" --resume > "$OUT/run-rl.jsonl"
 
 # 6. Three policies play tasks nobody trained on: new ones on the seen toolboxes, and unseen toolboxes.
-run tm tasks --suite seen -n "$TEST" --drift "$DRIFT" -o "$OUT/test-seen.jsonl" --force
-run tm tasks --suite unseen -n "$TEST" --drift "$DRIFT" -o "$OUT/test-unseen.jsonl" --force
+run tm tasks --suite seen -n "$TEST" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-seen.jsonl" --force
+run tm tasks --suite unseen -n "$TEST" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-unseen.jsonl" --force
 for policy in base sft rl; do
     case $policy in base) weights=$MODEL ;; *) weights=$OUT/ckpt-$policy ;; esac
     cat "$OUT/test-seen.jsonl" "$OUT/test-unseen.jsonl" |

@@ -14,7 +14,8 @@ from shell import pipe
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four trajectories of the scripted teacher."""
     folder = tmp_path_factory.mktemp("sft")
-    assert pipe("tm synth -n 4 --drift none,stale | tm filter > sft.jsonl", folder, {}).returncode == 0
+    line = "tm tasks -n 4 --hops 1,2 --drift none,stale | tm synth --tasks - | tm filter > sft.jsonl"
+    assert pipe(line, folder, {}).returncode == 0
     return folder / "sft.jsonl"
 
 
