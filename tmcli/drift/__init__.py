@@ -115,47 +115,53 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
     if not kinds:
         return task
     _check_order(task, [entry["kind"] for entry in past], kinds)
-    layers = layers_of(task)
     tools = true_tools(task)
-    live = Lens(layers, tools).live
-    documents = task.tools
+    layers, documents = _laid(task, tools, kinds, random.Random(f"{seed}:{task.id}"))
+    if not layers:
+        return task
+    env = {**task.env, "drift": [*past, *(layer.entry for layer in layers)]}
+    if env.get("kind") != "toolbox":
+        env.setdefault("schemas", tools)
+    answer, subgoals = task.answer, task.subgoals
+    for layer in layers:
+        answer = layer.answer(answer)
+        subgoals = layer.subgoals(subgoals) if subgoals else subgoals
+    tags = {**task.tags, "drift": [*task.tags.get("drift", []), *(layer.kind for layer in layers)]}
+    task = replace(task, tools=documents, env=env, answer=answer, subgoals=subgoals, tags=tags)
+    return replace(task, id=task_id(task))
+
+
+def _laid(
+    task: Task, tools: list[Json], kinds: list[Kind], rng: random.Random
+) -> tuple[list[Layer], list[Json]]:
+    """The new layers over those of the task, and what is shown then."""
+    layers = layers_of(task)
+    n_past = len(layers)
+    live, documents = Lens(layers, tools).live, task.tools
     calls: list[Call] = [(step["name"], step["arguments"]) for step in task.plan or []]
     for layer in layers:
         calls = renamed(layer, calls)
     room = TURNS - 1 - len(calls)
-    later = [kind.name for kind in kinds if kind.name in LONGER]
-    rng = random.Random(f"{seed}:{task.id}")
-    entries: list[Json] = []
+    sharing = [kind.name for kind in kinds if kind.name in LONGER]
     indexed: dict[int, tuple[list[Json], dict[str, Json]]] = {}
     for kind in kinds:
-        if kind.name in later:
-            later.remove(kind.name)
-        share = room - len(later) if kind.name == "format" else room // (len(later) + 1)
-        ground = Ground(task, live, documents, layers, calls, kind.strength, max(1, share), indexed)
+        if kind.name in sharing:
+            most = room // len(sharing)
+            sharing.remove(kind.name)
+        else:
+            most = room - len(sharing)
+        ground = Ground(task, live, documents, layers, calls, kind.strength, max(1, most), indexed)
         made = KINDS[kind.name].make(ground, rng)
         if made is None:
             continue
-        entry = {"kind": kind.name, "strength": kind.strength, **made}
-        layer = KINDS[kind.name](entry)
+        layer = KINDS[kind.name]({"kind": kind.name, "strength": kind.strength, **made})
         room -= layer.longer(calls)
-        same = live is documents and kind.name == "rename"
+        truthful = live is documents and kind.name == "rename"
         documents = layer.document(documents)
-        live = documents if same else layer.live(live)
+        live = documents if truthful else layer.live(live)
         calls = renamed(layer, calls)
         layers = [*layers, layer]
-        entries.append(entry)
-    if not entries:
-        return task
-    env = {**task.env, "drift": [*past, *entries]}
-    if env.get("kind") != "toolbox":
-        env.setdefault("schemas", tools)
-    answer, subgoals = task.answer, task.subgoals
-    for layer in layers[len(past) :]:
-        answer = layer.answer(answer)
-        subgoals = layer.subgoals(subgoals) if subgoals else subgoals
-    tags = {**task.tags, "drift": [*task.tags.get("drift", []), *(entry["kind"] for entry in entries)]}
-    task = replace(task, tools=documents, env=env, answer=answer, subgoals=subgoals, tags=tags)
-    return replace(task, id=task_id(task))
+    return layers[n_past:], documents
 
 
 def _check_order(task: Task, past: list[str], kinds: list[Kind]) -> None:

@@ -64,8 +64,9 @@ class Format(Layer):
         if not found:
             return None
         chosen = [choice for choice in found if rng.random() < ground.strength]
-        if not any(choice.met for choice in chosen):
-            chosen.insert(0, rng.choice([choice for choice in found if choice.met] or found))
+        due = [choice for choice in found if choice.met] or found
+        if not any(choice in due for choice in chosen):
+            chosen.insert(0, rng.choice(due))
         entry: Json = {}
         left = ground.most
         for choice in chosen:

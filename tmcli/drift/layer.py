@@ -84,14 +84,14 @@ class Ground:
         """Which of these tools are touched: each with the strength as its chance, one of the plan at least.
         Where the kind makes calls `longer`, tools of the plan beyond `most` are spared."""
         chosen = [name for name in candidates if rng.random() < self.strength]
-        needed = [name for name in candidates if name in self.planned] or list(candidates)
-        if needed and not any(name in self.planned for name in chosen):
-            chosen.append(needed[0] if len(needed) == 1 else rng.choice(needed))
+        due = [name for name in candidates if name in self.planned] or list(candidates)
+        if due and not any(name in due for name in chosen):
+            chosen.append(rng.choice(due))
         if longer:
             planned = [name for name in chosen if name in self.planned]
             spared = set(planned[max(1, self.most) :])
             chosen = [name for name in chosen if name not in spared]
-        return list(dict.fromkeys(chosen))
+        return chosen
 
 
 class Layer:
