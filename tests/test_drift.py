@@ -22,6 +22,7 @@ from tmcli import drift, suites, toolbox
 from tmcli.drift import forms, names
 from tmcli.drift.layer import Told, renamed
 from tmcli.environments.arguments import fault
+from tmcli.episode import Limits
 from tmcli.errors import InputError, UsageError
 from tmcli.importers import ftrl
 from tmcli.policies import reading
@@ -678,6 +679,7 @@ def test_examples_in_docstrings(module: ModuleType) -> None:
 
 def test_a_plan_of_four_fits_a_dozen_turns() -> None:
     """All six kinds at full strength leave each plan its turns: a first trial, its calls, what they cost."""
+    assert Limits().max_turns == drift.TURNS
     for suite in suites.SUITES:
         for task in suites.suite(suite, 60, drift=["all@1"], hops=[4]):
             calls = [(step["name"], step["arguments"]) for step in task.plan or []]

@@ -80,7 +80,10 @@ TaskCount = Annotated[
 Drift = Annotated[
     str,
     typer.Option(
-        "--drift", metavar="KIND,...", help="Make the tools unfamiliar, e.g. stale (old documents)."
+        "--drift",
+        metavar="KIND,...",
+        help="Make the tools unfamiliar: rename, format, wrap, decoy, stale, undocument or all; @0.5 says how"
+        " much, none@0.75 leaves a share of the tasks as they are.",
     ),
 ]
 
