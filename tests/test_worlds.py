@@ -43,7 +43,9 @@ def test_dates_are_of_the_years_and_can_be_read_again(seed: int) -> None:
     assert worlds.day(f" {made} ") == made
 
 
-@pytest.mark.parametrize("text", ["", "?", "31/12/2024", "20241231", "2025-02-30", "2025-1-1", "tomorrow"])
+@pytest.mark.parametrize(
+    "text", ["", "?", "31/12/2024", "20241231", "2025-02-30", "2025-1-1", "2025-W01-1", "soon"]
+)
 def test_what_is_no_date(text: str) -> None:
     with pytest.raises(ValueError, match="dates are like 2025-03-31"):
         worlds.day(text)

@@ -94,8 +94,8 @@ def day(text: str) -> str:
     """
     date_text = text.strip()
     try:
-        if len(date_text) == len("2025-03-31"):  # other ISO forms exist, and are not ours
-            return dt.date.fromisoformat(date_text).isoformat()
+        if dt.date.fromisoformat(date_text).isoformat() == date_text:  # other ISO forms are not ours
+            return date_text
     except ValueError:
         pass  # told below
     raise ValueError(f"no date {text!r}; dates are like 2025-03-31")
@@ -108,7 +108,16 @@ def code(prefix: str, *parts: object) -> str:
     >>> code("RC", 512, "B417")
     'RC1901'
     """
-    return f"{prefix}{1000 + zlib.crc32(repr(parts).encode()) % 9000}"
+    return f"{prefix}{1000 + number(*parts) % 9000}"
+
+
+def number(*parts: object) -> int:
+    """What codes of other forms are made of: 32 bits, always the same for these parts.
+
+    >>> number(512, "B417")
+    2671623901
+    """
+    return zlib.crc32(repr(parts).encode())
 
 
 def plain(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import random
-import zlib
 from typing import Any
 
 from tmcli import worlds
@@ -127,10 +126,7 @@ def branch_contact(world: World, branch_id: str) -> Any:
 
 def payments_from(world: World, account_id: str, paid_since: str = "1970-01-01") -> Any:
     row = worlds.get(world["accounts"], account_id, "account")
-    try:
-        first = dt.date.fromisoformat(paid_since.strip()).isoformat()
-    except ValueError:
-        raise ValueError(f"paid_since must be a date like 2025-03-14, not {paid_since!r}") from None
+    first = worlds.day(paid_since)
     payments = [dict(payment) for payment in row["payments"] if payment["paid_on"] >= first]
     cents = sum(round(payment["amount_eur"] * 100) for payment in payments)
     return {"payments": payments, "total_eur": cents / 100}
@@ -158,8 +154,8 @@ def send_transfer(world: World, from_account: str, to_account: str, amount_eur: 
     if from_account == to_account:
         raise ValueError("from_account and to_account must be two accounts")
     cents = _cents(amount_eur)
-    transfer = (world["vault"]["vault"]["seed"], from_account, to_account, cents)
-    receipt = f"TR-{zlib.crc32(repr(transfer).encode()) % 10_000_000:07}"
+    number = worlds.number(world["vault"]["vault"]["seed"], from_account, to_account, cents)
+    receipt = f"TR-{number % 10_000_000:07}"
     if receipt not in world["transfers"]:
         if cents > giver["cents"]:
             raise ValueError(f"account {from_account!r} holds only {giver['cents'] / 100} euros")

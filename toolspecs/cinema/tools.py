@@ -2,7 +2,6 @@
 
 import datetime as dt
 import random
-import zlib
 from typing import Any
 
 from tmcli import worlds
@@ -181,4 +180,4 @@ def _seat(world: World, reservation_id: str, screening_id: str) -> str:
 
 
 def _number(world: World, *about: Any) -> int:
-    return zlib.crc32(repr((world["till"]["till"]["seed"], *about)).encode())
+    return worlds.number(world["till"]["till"]["seed"], *about)

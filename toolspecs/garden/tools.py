@@ -2,7 +2,6 @@
 
 import datetime as dt
 import random
-import zlib
 from typing import Any
 
 from tmcli import worlds
@@ -121,10 +120,7 @@ def seeds_in(world: World, crop: str, seed_g: float) -> Any:
 
 def harvest_date(world: World, crop: str, sown_on: str) -> Any:
     row = _crop(world, crop)
-    try:
-        day = dt.date.fromisoformat(sown_on.strip())
-    except ValueError:
-        raise ValueError(f"sown_on must be a date like 2027-03-14, not {sown_on!r}") from None
+    day = dt.date.fromisoformat(worlds.day(sown_on))
     if day.year >= dt.MAXYEAR:
         raise ValueError("sown_on is too far away")
     return {"harvest_on": (day + dt.timedelta(days=row["ripens_in"])).isoformat()}
@@ -145,8 +141,7 @@ def order_seed(world: World, crop: str, sachets: int) -> Any:
     row = _crop(world, crop)
     if not 1 <= sachets <= 100:
         raise ValueError("sachets must be from 1 to 100")
-    order = (world["shed"]["shed"]["seed"], row["crop"], sachets)
-    number = zlib.crc32(repr(order).encode())
+    number = worlds.number(world["shed"]["shed"]["seed"], row["crop"], sachets)
     order_ref = f"{number % 1_000:03}/{number // 1_000 % 10_000:04}"
     day = dt.date(2026, 10, 1) + dt.timedelta(days=number // 10_000_000 % 150)
     return {"order_ref": order_ref, "arrives_on": day.isoformat()}

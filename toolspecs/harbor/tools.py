@@ -3,7 +3,6 @@
 import datetime as dt
 import random
 import re
-import zlib
 from typing import Any
 
 from tmcli import worlds
@@ -148,14 +147,10 @@ def request_mooring(world: World, hull_no: str, berth_no: str, arrive_on: str) -
     """Granted once, however often it is asked for: the same wish has the same code."""
     vessel = worlds.get(world["vessels"], hull_no, "vessel")
     berth = worlds.get(world["berths"], berth_no, "berth")
-    try:
-        day = dt.date.fromisoformat(arrive_on.strip()).isoformat()
-    except ValueError:
-        raise ValueError(f"arrive_on must be a date like 2026-03-14, not {arrive_on!r}") from None
+    day = worlds.day(arrive_on)
     if vessel["draught_m"] >= berth["depth_m"]:
         raise ValueError(f"vessel draws {vessel['draught_m']} m, the berth is only {berth['depth_m']} m deep")
     if day < berth["free_from"]:
         raise ValueError(f"berth {berth_no!r} is free only from {berth['free_from']}")
-    wish = (world["pier"]["pier"]["seed"], hull_no, berth_no, day)
-    number = zlib.crc32(repr(wish).encode())
+    number = worlds.number(world["pier"]["pier"]["seed"], hull_no, berth_no, day)
     return {"mooring_code": f"MO{number % 10_000:04}-{number // 10_000 % 100:02}"}

@@ -1,8 +1,6 @@
 """Hotels of three cities, their rooms, and the bookings of guests. All drawn from the seed."""
 
-import datetime as dt
 import random
-import zlib
 from typing import Any
 
 from tmcli import worlds
@@ -129,10 +127,10 @@ def book_room(world: World, hotel_id: str, room_type: str, check_in: str, nights
     """Booked once, however often it is asked for: the same stay has the same booking id."""
     row = worlds.get(world["hotels"], hotel_id, "hotel")
     kind = _room(room_type)
-    stay = (hotel_id, kind, _day(check_in), nights)
+    stay = (hotel_id, kind, worlds.day(check_in), nights)
     if not 1 <= nights <= MOST_NIGHTS:
         raise ValueError(f"nights must be from 1 to {MOST_NIGHTS}")
-    number = zlib.crc32(repr((world["desk"]["desk"]["seed"], stay)).encode())
+    number = worlds.number(world["desk"]["desk"]["seed"], stay)
     booking_id, room = f"BK-{number % 1_000_000:06}", number // 1_000_000 % 800 + 101
     world["made"][booking_id] = {"refund_cents": nights * _cents(row, kind)}
     return {"booking_id": booking_id, "room_number": room}
@@ -154,10 +152,3 @@ def _room(room_type: str) -> str:
 def _cents(row: dict[str, Any], kind: str) -> int:
     cents: int = row["cents"] + DEARER[kind] + row["step"] * list(DEARER).index(kind)
     return cents
-
-
-def _day(text: str) -> str:
-    try:
-        return dt.date.fromisoformat(text.strip()).isoformat()
-    except ValueError:
-        raise ValueError(f"check_in must be a date like 2026-03-14, not {text!r}") from None

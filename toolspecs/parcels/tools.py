@@ -2,7 +2,6 @@
 
 import datetime as dt
 import random
-import zlib
 from math import sqrt
 from typing import Any
 
@@ -125,10 +124,7 @@ def ship_parcel(world: World, depot_id: str, weight_kg: float, parcel_service: s
     """Shipped once, however often it is asked for: the same parcel has the same label."""
     worlds.get(world["depots"], depot_id, "depot")
     grams, service = _grams(weight_kg), _service(parcel_service)
-    try:
-        day = dt.date.fromisoformat(ship_on.strip()).isoformat()
-    except ValueError:
-        raise ValueError(f"ship_on must be a date like 2026-03-14, not {ship_on!r}") from None
+    day = worlds.day(ship_on)
     return {"label_code": f"L{_number(world, depot_id, grams, service, day) % 10**9:09}"}
 
 
@@ -168,4 +164,4 @@ def _iso(ordinal: int) -> str:
 
 
 def _number(world: World, *about: Any) -> int:
-    return zlib.crc32(repr((world["counter"]["counter"]["seed"], *about)).encode())
+    return worlds.number(world["counter"]["counter"]["seed"], *about)

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import random
-import zlib
 from math import sqrt
 from typing import Any
 
@@ -122,8 +121,8 @@ def set_alert(world: World, station_id: str, hazard: str) -> Any:
     kind = worlds.plain(hazard)
     if kind not in HAZARDS:
         raise ValueError(f"no hazard {hazard!r}; hazards are: {', '.join(HAZARDS)}")
-    alert = (world["office"]["office"]["seed"], station_id, kind)
-    return {"alert_code": f"{zlib.crc32(repr(alert).encode()):08X}"[:6]}
+    number = worlds.number(world["office"]["office"]["seed"], station_id, kind)
+    return {"alert_code": f"{number:08X}"[:6]}
 
 
 def _day(world: World, text: str) -> str:
