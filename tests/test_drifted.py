@@ -13,7 +13,6 @@ from tmcli import drift, suites
 from tmcli.drift import forms
 from tmcli.environments import Observation, mcp, openapi
 from tmcli.environments.drifted import Drifted
-from tmcli.environments.schemas import true_tools
 from tmcli.environments.world import World
 from tmcli.errors import InputError
 from tmcli.importers import ftrl
@@ -168,7 +167,7 @@ def test_every_call_of_a_plan_reaches_its_tool() -> None:
     n = 0
     for task in suites.suite("train", 200, drift=["all"]):
         step = (task.plan or [])[0]
-        lens = drift.Lens(drift.layers_of(task), true_tools(task))
+        lens = drift.Lens(drift.layers_of(task), drift.true_tools(task))
         plain = replace(task, env={key: value for key, value in task.env.items() if key != "drift"})
         if n < 20 and (task.plan or [])[0].get("answer", "") is not None:
             n += 1
@@ -201,7 +200,7 @@ def test_over_an_mcp_server(tmp_path: Path) -> None:
         for drifted in (drift.apply(task, kinds, seed) for seed in range(99))
         if set(drifted.env["drift"][1]["shapes"].values()) <= {"envelope", "list"}
     )
-    lens = drift.Lens(drift.layers_of(drifted), true_tools(drifted))
+    lens = drift.Lens(drift.layers_of(drifted), drift.true_tools(drifted))
     made = lens.outward_call("greet", {"name": "Ada"})
     (plain,) = seen_in(task, ("greet", {"name": "Ada"}))
     told_now, refused = seen_in(drifted, made, (made[0], {}))
@@ -267,7 +266,7 @@ def test_gold_calls_of_ftrl(row: int, tool: str, arguments: Json) -> None:
     task = list(ftrl.read(str(FTRL)))[row - 1]
     for seed in range(3):
         drifted = drift.apply(task, ["rename", "format", "wrap", "decoy@0.2", "stale", "undocument"], seed)
-        lens = drift.Lens(drift.layers_of(drifted), true_tools(drifted))
+        lens = drift.Lens(drift.layers_of(drifted), drift.true_tools(drifted))
         name, made = lens.outward_call(tool, arguments)
         pages = [{}, {"page": 2}] if lens.page(lens.inward(name, made)) else [{}]
         replies = seen_in(drifted, *((name, made | page) for page in pages))
@@ -290,10 +289,10 @@ def test_drift_nobody_understands_is_told_at_once() -> None:
 
 def test_true_tools() -> None:
     task = task_under()
-    assert true_tools(task) == task.tools
-    assert true_tools(replace(task, env={**task.env, "schemas": []})) == []
+    assert drift.true_tools(task) == task.tools
+    assert drift.true_tools(replace(task, env={**task.env, "schemas": []})) == []
     for box in suites.suite("train", 30, drift=["rename"]):
         shown = {tool["function"]["name"] for tool in box.tools}
-        real = {tool["function"]["name"] for tool in true_tools(box)}
+        real = {tool["function"]["name"] for tool in drift.true_tools(box)}
         assert len(shown) == len(real)
         assert {step["name"] for step in (box.plan or [])[:-1]} <= real

@@ -422,6 +422,7 @@ def test_objections_in_a_reply(response: Any, objects: bool) -> None:
         ({"apis": []}, "env.apis: "),
         ({"apis": {"f": {"category": "x"}}}, "env.apis: "),
         ({"url": "localhost:8080"}, "address cannot be read"),
+        ({"url": "http://host:99999/virtual"}, "address cannot be read; write it like .*/virtual"),
         (
             {"url": "http://me:secret@host/virtual"},
             "holds more than host, port and path; keys come from TOOLBENCH",

@@ -19,17 +19,16 @@ from __future__ import annotations
 from time import perf_counter
 
 import httpx
-import orjson
 
 from tmcli.environments import Observation, Session
 from tmcli.environments.arguments import unknown_tool
-from tmcli.environments.http_client import Answer, Client, NoAnswer
+from tmcli.environments.http_client import Answer, Client, NoAnswer, address
 from tmcli.environments.machinery import Machinery
 from tmcli.environments.openapi import Document, load
 from tmcli.environments.openapi.keys import chosen, hidden, lacking
 from tmcli.environments.openapi.operations import Operation
 from tmcli.environments.openapi.request import write
-from tmcli.environments.reply import told
+from tmcli.environments.reply import error, told
 from tmcli.errors import EnvironmentFailure, InputError, UsageError
 from tmcli.records import Json, Task
 
@@ -62,7 +61,7 @@ class HttpSession:
     def __init__(self, document: Document, base: str | None, machinery: Machinery) -> None:
         self.document = document
         places = {o.name: base or o.server or document.server for o in document.operations.values()}
-        addresses = {place: _address(place, document.path) for place in set(places.values())}
+        addresses = {place: _server(place, document.path) for place in set(places.values())}
         self.servers = {name: addresses[place] for name, place in places.items()}
         self.machinery = machinery
         self.cookies = httpx.Cookies()
@@ -72,7 +71,7 @@ class HttpSession:
         started = perf_counter()
         operation = self.document.operations.get(name)
         if operation is None:
-            ok, text = False, _error(unknown_tool(name, self.document.operations))
+            ok, text = False, error(unknown_tool(name, self.document.operations))
         else:
             ok, text = await self._asked(operation, arguments)
         return Observation(ok, text, (perf_counter() - started) * 1000)
@@ -83,15 +82,15 @@ class HttpSession:
     async def _asked(self, operation: Operation, arguments: Json) -> tuple[bool, str]:
         request = write(operation, arguments)
         if isinstance(request, str):
-            return False, _error(request)
+            return False, error(request)
         client = self.machinery.shared("http", Client)
         server = self.servers[operation.name]
         keys = chosen(operation.security)
         shown = f"{operation.method} {str(server).rstrip('/')}{operation.path}"
         try:
             answer = await client.ask(request, server, keys or {}, self.cookies, self.machinery.timeout_s)
-        except NoAnswer as error:
-            raise EnvironmentFailure(f"{shown} {error}") from error
+        except NoAnswer as none:
+            raise EnvironmentFailure(f"{shown} {none}") from none
         ok, text = told(
             answer.status, answer.media, answer.data, answer.cut, lambda text: hidden(text, keys or {})
         )
@@ -112,22 +111,7 @@ class HttpSession:
         return ""
 
 
-def _address(text: str | None, path: str) -> httpx.URL:
-    """A server's address. Raises `UsageError`, which does not show it: it may hold a password."""
+def _server(text: str | None, path: str) -> httpx.URL:
     if text is None:
         raise UsageError(f"{path} names no address of a server", "name it, --server URL, or use --simulate")
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
-        raise UsageError("the server's address cannot be read", "write it like http://host:port/v1")
-    if url.userinfo or url.query or url.fragment:
-        raise UsageError(
-            "the server's address holds more than host, port and path", "keys come from the environment alone"
-        )
-    return url
-
-
-def _error(sentence: str) -> str:
-    return orjson.dumps({"error": sentence}).decode()
+    return address(text, "http://host:port/v1", "keys come from the environment alone")

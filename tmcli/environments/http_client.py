@@ -244,6 +244,22 @@ def _with_key(url: httpx.URL, name: str, value: str) -> httpx.URL:
     return url.copy_with(query=query.encode())
 
 
+def address(text: str, like: str, keys: str = "") -> httpx.URL:
+    """A server's address. `keys` says where keys come from when the address may hold none.
+
+    Raises `UsageError`, which does not show it: it may hold a password.
+    """
+    try:
+        url = httpx.URL(text.strip())
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
+        raise UsageError("the server's address cannot be read", f"write it like {like}")
+    if keys and (url.userinfo or url.query or url.fragment):
+        raise UsageError("the server's address holds more than host, port and path", keys)
+    return url
+
+
 def retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait as `Retry-After` says them: a number or a date."""
     text = headers.get("Retry-After", "")

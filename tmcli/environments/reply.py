@@ -64,13 +64,18 @@ def refusal(status: int, said: Any = None) -> str:
     return full if len(full) <= 4 * MAX_MESSAGE_CHARS else orjson.dumps(told).decode()
 
 
+def error(sentence: str) -> str:
+    """An error of no server's, as the model reads it."""
+    return orjson.dumps({"error": sentence}).decode()
+
+
 def bounded(text: str, cut: bool = False) -> str:
-    """The text, ended after `MAX_BYTES`; `cut`: it was incomplete before."""
+    """The text as Unicode, ended after `MAX_BYTES`; `cut`: it was incomplete before."""
     data = text.encode("utf-8", "replace")
     if len(data) <= MAX_BYTES and not cut:
-        return text
-    length = "longer" if cut else f"{len(data)} bytes long"
-    return f"{data[:MAX_BYTES].decode('utf-8', 'ignore')}... (cut: the reply is {length})"
+        return data.decode()
+    length = "is longer" if cut else f"had {len(data)} bytes"
+    return f"{data[:MAX_BYTES].decode('utf-8', 'ignore')}... (cut: the reply {length})"
 
 
 def _sentence(said: Any) -> str:

@@ -32,7 +32,7 @@ from tmcli.environments.openapi import Document
 from tmcli.environments.openapi.operations import Operation, is_json
 from tmcli.environments.openapi.request import assembled, write
 from tmcli.environments.openapi.sample import sample
-from tmcli.environments.reply import bounded
+from tmcli.environments.reply import bounded, error
 from tmcli.environments.validation import Validator, checker, worst
 from tmcli.records import Json, Task
 
@@ -58,7 +58,7 @@ class Acknowledged:
         validator = self.validators.get(name)
         names = (tool["function"]["name"] for tool in self.tools)
         wrong = validator.wrong(arguments) if validator else unknown_tool(name, names)
-        text = orjson.dumps({"error": wrong} if wrong else {"status": "ok"}).decode()
+        text = error(wrong) if wrong else '{"status":"ok"}'
         return Observation(not wrong, text, (perf_counter() - started) * 1000)
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ def answer(document: Document, name: str, arguments: Json) -> tuple[bool, str]:
     """What a server of this document might say: (is it a good answer, its text)."""
     operation = document.operations.get(name)
     if operation is None:
-        return False, orjson.dumps({"error": unknown_tool(name, document.operations)}).decode()
+        return False, error(unknown_tool(name, document.operations))
     if refused := refusal(operation, arguments):
         status, sentence = refused
         return False, orjson.dumps({"error": sentence, "status": status}).decode()

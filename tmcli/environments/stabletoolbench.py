@@ -26,13 +26,14 @@ from typing import Any
 import httpx
 import orjson
 
+from tmcli.drift import true_tools
 from tmcli.environments import Observation, Session
 from tmcli.environments.arguments import fault, unknown_tool
-from tmcli.environments.http_client import Client, NoAnswer
+from tmcli.environments.http_client import Client, NoAnswer, address
 from tmcli.environments.machinery import Machinery
 from tmcli.environments.mutation import Probes, complains, spoiled
 from tmcli.environments.openapi.request import Request
-from tmcli.environments.schemas import true_tools
+from tmcli.environments.reply import error
 from tmcli.errors import EnvironmentFailure, InputError, UsageError
 from tmcli.records import Json, Task
 
@@ -60,8 +61,9 @@ def open_session(task: Task, machinery: Machinery) -> Session:
     if not (key.isascii() and key.isprintable()):
         raise UsageError("TOOLBENCH_KEY holds characters that no key has", "set it again")
     machinery.shared("stabletoolbench", Probes)  # before the client: it is closed first
+    server = address(url, "http://host:port/virtual", "keys come from TOOLBENCH_KEY")
     held = "schemas" in task.env
-    return VirtualSession(_address(url), apis, true_tools(task), held, key, machinery)
+    return VirtualSession(server, apis, true_tools(task), held, key, machinery)
 
 
 class VirtualSession:
@@ -112,23 +114,23 @@ class VirtualSession:
         if wrong is None:
             return None
         try:
-            error, response = await self._ask(name, wrong)
+            trouble, response = await self._ask(name, wrong)
         except EnvironmentFailure:
             return None
-        return not (error or complains(response))
+        return not (trouble or complains(response))
 
     async def _answer(self, name: str, arguments: Json) -> tuple[bool, str]:
         if name not in self.apis:
-            return False, _dumped({"error": unknown_tool(name, self.apis)})
+            return False, error(unknown_tool(name, self.apis))
         if self.held and (wrong := fault(self.tools, name, arguments)):
-            return False, _dumped({"error": wrong})
+            return False, error(wrong)
         try:
             json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError):
-            return False, _dumped({"error": "the arguments are not JSON"})
-        error, response = await self._ask(name, arguments)
-        if error:
-            return False, _cut(_dumped({"error": error, **({"response": response} if response else {})}))
+            return False, error("the arguments are not JSON")
+        trouble, response = await self._ask(name, arguments)
+        if trouble:
+            return False, _cut(_dumped({"error": trouble, **({"response": response} if response else {})}))
         if (turn := self.probes.take()) is not None:
             probe = asyncio.create_task(self._probe(name, arguments, turn))
             self._probing.add(probe)
@@ -154,10 +156,10 @@ class VirtualSession:
             answer = await client.ask(
                 request, self.url, {}, httpx.Cookies(), self.machinery.timeout_s, repeatable=True
             )
-        except NoAnswer as error:
+        except NoAnswer as none:
             raise EnvironmentFailure(
-                f"{self.server} {error}", "is it there? it may also need more time: --timeout"
-            ) from error
+                f"{self.server} {none}", "is it there? it may also need more time: --timeout"
+            ) from none
         if answer.cut:
             return f"the reply is longer than {len(answer.data)} bytes", ""
         said = _parsed(answer.data)
@@ -182,17 +184,3 @@ def _dumped(value: Any) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}..."
-
-
-def _address(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise UsageError("the server's address cannot be read", "write it like http://host:port/virtual")
-    if url.userinfo or url.query or url.fragment:
-        raise UsageError(
-            "the server's address holds more than host, port and path", "keys come from TOOLBENCH_KEY"
-        )
-    return url

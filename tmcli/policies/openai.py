@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import orjson
 
-from tmcli.environments.http_client import retry_after
+from tmcli.environments.http_client import address, retry_after
 from tmcli.errors import PolicyFailure, RunError, TmError, UsageError
 from tmcli.policies import Reply, Sampling
 from tmcli.policies.wire import Wire
@@ -48,8 +48,9 @@ class OpenAI:
 
     def __init__(self, name: str, sampling: Sampling, patience: Patience = Patience()) -> None:
         self.model, given = split(name)
-        self.url = _address(
-            given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or DEFAULT_URL
+        self.url = address(
+            given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or DEFAULT_URL,
+            "http://host:port/v1",
         )
         self.shown = str(self.url.copy_with(userinfo=b"", query=None, fragment=None))
         self.official = self.url.host == httpx.URL(DEFAULT_URL).host
@@ -220,16 +221,6 @@ def split(name: str) -> tuple[str, str]:
     if "://" in name or ("@" in name and set(name.partition("@")[2]) & set(":/")):
         raise UsageError("the name of the model's server cannot be read", "write MODEL@http://host:port/v1")
     return name, ""
-
-
-def _address(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
-        raise UsageError("the server's address cannot be read", "write it like http://host:port/v1")
-    return url
 
 
 def _choice(data: bytes) -> Json:

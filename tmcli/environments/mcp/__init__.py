@@ -24,6 +24,7 @@ from tmcli.environments import Observation, Session
 from tmcli.environments.arguments import fault, unknown_tool
 from tmcli.environments.machinery import Machinery
 from tmcli.environments.mcp.config import Server, read
+from tmcli.environments.reply import bounded
 from tmcli.errors import EnvironmentFailure, InputError, UsageError
 from tmcli.records import Json, Task
 
@@ -117,7 +118,7 @@ class McpSession:
         ]
 
     async def _answer(self, name: str, arguments: Json) -> tuple[bool, str]:
-        from tmcli.environments.mcp.text import cut, error
+        from tmcli.environments.mcp.text import error
 
         try:
             json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
@@ -134,7 +135,7 @@ class McpSession:
             known = ", ".join(f"{known}__..." for known in self.servers)
             return False, error(f"unknown tool {name!r}; tools are: {known}")
         ok, text = await self._connection(slug).call(tool, arguments, self.timeout_s)
-        return ok, cut(text)
+        return ok, bounded(text)
 
     def _connection(self, slug: str) -> Connection:
         from tmcli.environments.mcp.connection import Connection

@@ -14,7 +14,6 @@ from tmcli.records import Json
 
 MAX_NAME = 64
 """What OpenAI-compatible servers take as a tool's name: so many of `[a-zA-Z0-9_-]`."""
-MAX_REPLY_BYTES = 65_536
 
 
 def shown(names: Iterable[str], room: int = MAX_NAME) -> dict[str, str]:
@@ -71,15 +70,6 @@ def told(result: mcp_types.CallToolResult | mcp_types.InputRequiredResult) -> tu
         return True, text
     value = _value(text)
     return False, text if isinstance(value, dict) and "error" in value else error(text)
-
-
-def cut(text: str) -> str:
-    """Text that fits into a record: no more than the limit, and nothing that is not Unicode."""
-    data = text.encode("utf-8", "replace")
-    if len(data) <= MAX_REPLY_BYTES:
-        return data.decode()
-    start = data[:MAX_REPLY_BYTES].decode("utf-8", "ignore")
-    return f"{start}... (cut: the reply had {len(data)} bytes)"
 
 
 def _part(block: mcp_types.ContentBlock) -> str | Json:
