@@ -359,12 +359,13 @@ def test_a_server_that_dies_in_a_call_and_what_comes_after(config: Configure) ->
     assert play(task_in(config(one=small())), acts) == [sentence, sentence]
 
 
-def test_a_server_killed_between_calls(config: Configure) -> None:
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (40, "signal 40")])
+def test_a_server_killed_between_calls(config: Configure, number: int, name: str) -> None:
     async def acts(session: McpSession) -> None:
-        os.kill(int((await session.call("pid", {})).text), signal.SIGKILL)
+        os.kill(int((await session.call("pid", {})).text), number)
         await session.call("echo", {})
 
-    with pytest.raises(EnvironmentFailure, match=r"the MCP server 'one' ended \(SIGKILL\)"):
+    with pytest.raises(EnvironmentFailure, match=rf"the MCP server 'one' ended \({name}\)"):
         play(task_in(config(one=small())), acts)
 
 

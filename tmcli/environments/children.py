@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +22,15 @@ import tempfile
 from enum import Enum, auto
 from pathlib import Path
 
+from tmcli.environments.zygote import (
+    FAILED,
+    FOLDER_PREFIX,
+    KILL,
+    LENGTH,
+    MESSAGE,
+    NONCE_BYTES,
+    OPEN,
+)
 from tmcli.errors import EnvironmentFailure
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -30,9 +38,6 @@ GRACE_S = 1.0
 """How much later the clock out here strikes than the one in the child."""
 MAX_FRAME_BYTES = 70_000
 """More than the child's loop ever sends: a longer frame is not its own."""
-NONCE_BYTES = 16
-"""Go out with each request and come back with its reply: none can be written before it was asked for."""
-
 ENVIRONMENT = {
     "PYTHONUTF8": "1",
     "TZ": "UTC",
@@ -41,9 +46,6 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 """All that tool code finds there: nothing of ours, and the same on every machine."""
-
-_MESSAGE = struct.Struct("!cIi")
-_LENGTH = struct.Struct("!I")
 
 
 class ZygoteDied(Exception):
@@ -62,7 +64,7 @@ class Zygote:
         self.dead = False
         self.ends: dict[int, asyncio.Future[tuple[bytes, int] | None]] = {}
         self.n_opened = 0
-        self.folder = tempfile.mkdtemp(prefix="tm-sandbox-")
+        self.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         self.control, theirs = socket.socketpair()
         flags = ("-s", "-P", "-S", "-B")  # not -I, which would ignore the hash seed below
         options = (theirs.fileno(), timeout_s, memory_mb)
@@ -100,7 +102,7 @@ class Zygote:
         self.n_opened += 1
         self.ends[self.n_opened] = self.loop.create_future()
         try:
-            socket.send_fds(self.control, [_MESSAGE.pack(b"o", self.n_opened, 0)], [theirs.fileno()])
+            socket.send_fds(self.control, [MESSAGE.pack(OPEN, self.n_opened, 0)], [theirs.fileno()])
         except OSError as error:
             ours.close()
             self._died()
@@ -115,19 +117,19 @@ class Zygote:
         if self.dead:
             return
         try:
-            self.control.sendall(_MESSAGE.pack(b"k", number, 0))
+            self.control.sendall(MESSAGE.pack(KILL, number, 0))
         except OSError:
             self._died()
 
     def _listen(self) -> None:
         try:
-            message = self.control.recv(_MESSAGE.size, socket.MSG_WAITALL)
+            message = self.control.recv(MESSAGE.size, socket.MSG_WAITALL)
         except OSError:
             message = b""
-        if len(message) < _MESSAGE.size:
+        if len(message) < MESSAGE.size:
             self._died()
             return
-        what, number, value = _MESSAGE.unpack(message)
+        what, number, value = MESSAGE.unpack(message)
         end = self.ends.get(number)
         if end is not None and not end.done():
             end.set_result((what, value))
@@ -227,13 +229,13 @@ class Child:
             self._over(_End.CLOSED)
             return False
         self.data += data
-        n_bytes = len(self.data) - _LENGTH.size
+        n_bytes = len(self.data) - LENGTH.size
         if n_bytes >= 0:
-            (size,) = _LENGTH.unpack_from(self.data)
+            (size,) = LENGTH.unpack_from(self.data)
             if self.reply is None or not NONCE_BYTES < size <= MAX_FRAME_BYTES or n_bytes > size:
                 self._over(_End.FORGED)  # nobody asked, or no frame that our loop would send
             elif n_bytes == size and not self.reply.done():
-                self.reply.set_result(bytes(self.data[_LENGTH.size :]))
+                self.reply.set_result(bytes(self.data[LENGTH.size :]))
                 self.data.clear()
         return True
 
@@ -273,15 +275,12 @@ class Child:
         if told is None:
             return ZygoteDied()
         what, code = told
-        if what == b"f":
+        if what == FAILED:
             return EnvironmentFailure("no process can be forked for the tools", "lower --concurrency")
         if code == -signal.SIGALRM:
             return ToolFault(self._late)
         if code < 0:
-            named = -code in {*signal.Signals}  # real-time signals have no name
-            return ToolFault(
-                f"the tool crashed ({signal.Signals(-code).name if named else f'signal {-code}'})"
-            )
+            return ToolFault(f"the tool crashed ({signal_name(-code)})")
         return ToolFault(f"the tool ended its own process (exit code {code})")
 
     def close(self) -> None:
@@ -293,5 +292,14 @@ class Child:
         self.zygote.kill(self.number)
 
 
+def signal_name(number: int) -> str:
+    """Real-time signals have none.
+
+    >>> signal_name(9), signal_name(40)
+    ('SIGKILL', 'signal 40')
+    """
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
+
+
 def frame(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
+    return LENGTH.pack(len(data)) + data

@@ -30,6 +30,9 @@ from tmcli.environments.children import Child, ToolFault, Zygote, ZygoteDied, fr
 from tmcli.errors import EnvironmentFailure
 from tmcli.records import Json
 
+NO_WORLD = "the tools' world cannot be built"
+"""How the failure begins when the source raised before any call."""
+
 Check = Callable[[str, Json], str | None]
 """What is wrong with a call's name and arguments, before any tool code runs."""
 
@@ -111,9 +114,7 @@ class SandboxSession:
             except ToolFault as fault:
                 return False, _error(str(fault))
             if mark == b"!":
-                raise EnvironmentFailure(
-                    f"the tools' world cannot be built: {text}", "correct the toolbox's tools.py"
-                )
+                raise EnvironmentFailure(f"{NO_WORLD}: {text}", "correct the toolbox's tools.py")
             self.history.append((name, arguments))
             return mark == b"+", text
         raise EnvironmentFailure("the sandbox process died twice in one call", "see this machine's memory")

@@ -62,6 +62,7 @@ MESSAGE = struct.Struct("!cIi")
 OPEN, KILL, DIED, FAILED = b"o", b"k", b"d", b"f"
 LENGTH = struct.Struct("!I")
 NONCE_BYTES = 16
+"""Go out with each request and come back with its reply: none can be written before it was asked for."""
 AS_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 """NaN and Infinity are refused: JSON has none."""
 MAX_REPLY_BYTES = 65_536

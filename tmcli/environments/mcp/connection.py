@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter, ValidationError
 
+from tmcli.environments.children import signal_name
 from tmcli.environments.mcp import text
 from tmcli.environments.mcp.config import Server
 from tmcli.environments.mcp.shared import Shared, refusals
@@ -195,7 +195,7 @@ class Connection:
         if not await self._process.ended(END_S):
             return self._failure("closed its output, or filled it with what is no MCP")
         code = self._process.exit_code or 0
-        return self._failure(f"ended ({f'exit code {code}' if code >= 0 else signal.Signals(-code).name})")
+        return self._failure(f"ended ({f'exit code {code}' if code >= 0 else signal_name(-code)})")
 
     def _failure(self, what: str) -> EnvironmentFailure:
         words = "" if self._process is None else self.server.hide(_end(self._process.last_words))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tmcli import suites, templates, toolbox
-from tmcli.environments.sandbox import Sandbox, SandboxSession
+from tmcli.environments.sandbox import NO_WORLD, Sandbox, SandboxSession
 from tmcli.environments.world import World
 from tmcli.errors import EnvironmentFailure, InputError, TmError
 from tmcli.records import Json, Task
@@ -40,8 +40,6 @@ N_PLAYED = 3
 N_MIXED = 20
 """Tasks of the toolbox's own suite, played as well: some cannot be done, some show other tools."""
 TIMEOUT_S = 5.0
-NO_WORLD = "the tools' world cannot be built"
-"""How `sandbox.py` begins when the source raised before any call."""
 
 PROBE = Path(__file__).with_name("probe.py").read_text("utf-8")
 
