@@ -203,6 +203,13 @@ def test_some_toolboxes_and_hops() -> None:
     assert {task.tags["hops"] for task in tasks if task.tags["possible"]} == {3, 4}
 
 
+def test_a_toolbox_that_is_not_there_is_told() -> None:
+    assert len(list(suites.suite("museum", 2, boxes=["museum"]))) == 2
+    for name, box in (("train", "garden"), ("museum", "library")):
+        with pytest.raises(UsageError, match=f"suite {name} has no toolbox '{box}'"):
+            suites.suite(name, 2, boxes=[box])
+
+
 def test_a_toolbox_alone(tmp_path: Path) -> None:
     assert {task.env["toolbox"] for task in suites.suite("museum", 20)} == {"museum"}
     mine = tmp_path / "mine"

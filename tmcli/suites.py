@@ -59,15 +59,17 @@ def members(name: str, only: Sequence[str] = ()) -> list[Toolbox]:
     """The toolboxes of a suite (only these of them), or the one of this name or path."""
     if name in SUITES:
         split = "unseen" if name == "unseen" else "seen"
-        boxes = {box.name: box for box in map(toolbox.load, toolbox.names()) if box.split == split}
-        for box in only:
-            if box not in boxes:
-                raise UsageError(f"suite {name} has no toolbox {box!r}", did_you_mean(box, boxes))
-        return [box for box in boxes.values() if not only or box.name in only]
-    if name not in toolbox.names() and not toolbox.is_path(name):
+        found = [box for box in map(toolbox.load, toolbox.names()) if box.split == split]
+    elif name in toolbox.names() or toolbox.is_path(name):
+        found = [toolbox.load(name)]
+    else:
         known = did_you_mean(name, [*SUITES, *toolbox.names()])
         raise UsageError(f"no suite and no toolbox is named {name!r}", known)
-    return [toolbox.load(name)]
+    boxes = {box.name: box for box in found}
+    for box in only:
+        if box not in boxes:
+            raise UsageError(f"suite {name} has no toolbox {box!r}", did_you_mean(box, boxes))
+    return [box for box in found if not only or box.name in only]
 
 
 def _tasks(
