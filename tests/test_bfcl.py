@@ -202,6 +202,7 @@ def test_system_turns_go_to_the_head_of_the_question(tmp_path: Path) -> None:
         ({"question": []}, "BFCL_v4_x.json:2: question: not one question"),
         ({"question": [[]]}, "BFCL_v4_x.json:2: question: not one question"),
         ({"question": [[3]]}, r"BFCL_v4_x.json:2: messages\[0\]"),
+        ({"question": [[{"role": "system"}, 3]]}, r"BFCL_v4_x.json:2: messages\[0\]"),
         ({"function": {}}, "BFCL_v4_x.json:2: function: not an array"),
         ({"function": [3]}, r"BFCL_v4_x.json:2: function\[0\]: a function without a name"),
         ({"function": [{"name": "f"}]}, r"BFCL_v4_x.json:2: function\[0\].parameters: no object"),

@@ -146,10 +146,10 @@ def _task(row: Json, accepted: dict[str, Any]) -> Task:
 
 def _asked(turn: list[Any]) -> list[Json]:
     """The dialogue that asks, its system turns at the head of the first user turn."""
-    told = [m["content"] for m in turn if isinstance(m, dict) and m.get("role") == "system"]
+    told = [str(m.get("content") or "") for m in turn if isinstance(m, dict) and m.get("role") == "system"]
     asked = [m for m in turn if not (isinstance(m, dict) and m.get("role") == "system")]
-    if told and asked:
-        asked[0] = {**asked[0], "content": "\n\n".join([*told, asked[0].get("content") or ""])}
+    if told and asked and isinstance(asked[0], dict):
+        asked[0] = {**asked[0], "content": "\n\n".join([*told, str(asked[0].get("content") or "")])}
     return asked
 
 
