@@ -121,7 +121,7 @@ def test_all_that_is_asked_for_is_used() -> None:
         for seed in range(60):
             task = made(toolbox.load(name), seed)
             if task.tags["possible"]:
-                used = {path[0] for path in templates._paths(task.plan or [])}
+                used = {path[0] for path in toolbox.paths(task.plan or [])}
                 assert used == set(range(len(task.plan or []))), task.plan
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -184,7 +184,7 @@ def _one_tool_short(filled: _Filled, shown: list[Json]) -> _Filled | None:
     no other tool's description speaks of what it would bring."""
     tool = filled.plan[-1]["name"]
     steps = [i for i, step in enumerate(filled.plan) if step["name"] == tool]
-    brought = {key for path in _paths(filled.plan) if path[0] in steps for key in path[1:]}
+    brought = {key for path in toolbox.paths(filled.plan) if path[0] in steps for key in path[1:]}
     described = " ".join(
         str(other["function"].get("description")) for other in shown if other["function"]["name"] != tool
     )
@@ -236,17 +236,6 @@ def _answer(answer: Any, given: Json) -> Any:
     if "names" in answer:
         filled["names"] = [name.format(**given) for name in answer["names"]]
     return filled
-
-
-def _paths(plan: list[Json]) -> Iterator[list[Any]]:
-    """All that a plan takes from replies."""
-    for step in plan:
-        yield from (value["$from"] for value in step["arguments"].values() if toolbox.is_reference(value))
-    answer = plan[-1]["answer"]
-    if isinstance(answer, dict):
-        yield from answer["of"]
-    else:
-        yield [len(plan) - 1, answer] if isinstance(answer, str) else answer
 
 
 def _told(question: str, answer: Any, how: Any) -> bool:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -203,6 +203,17 @@ def gold(plan: Sequence[Json], results: Mapping[int, Any]) -> Any:
     if isinstance(answer, dict):
         return _combined(answer, [value_at(path, results) for path in answer["of"]])
     return value_at(answer, results)
+
+
+def paths(plan: Sequence[Json]) -> Iterator[Sequence[Any]]:
+    """All that a plan takes from replies."""
+    for step in plan:
+        yield from (value["$from"] for value in step["arguments"].values() if is_reference(value))
+    answer = plan[-1]["answer"]
+    if isinstance(answer, dict):
+        yield from answer["of"]
+    elif answer is not None:
+        yield [len(plan) - 1, answer] if isinstance(answer, str) else answer
 
 
 def resolve(arguments: Json, results: Mapping[int, Any]) -> Json:

@@ -84,7 +84,7 @@ class _Expert:
         self.beliefs = Beliefs(task, known=style == "direct")
         self.tries = style == "trial"
         self.phase: Literal["trial", "noting", "execution"] = "trial" if self.tries else "execution"
-        self.paths = list(_paths(plan))
+        self.paths = list(toolbox.paths(plan))
         self.readings = {i: Reading(list(dict.fromkeys(self._needed(i)))) for i in range(len(plan))}
         self.units = [key for path in self.paths for key in path[1:] if isinstance(key, str)]
         functions = [tool["function"] for tool in task.tools]
@@ -234,17 +234,6 @@ class _Expert:
             self.lessons += [said for said in dict.fromkeys(found) if said not in self.told]
             self.told.update(found)
         return []
-
-
-def _paths(plan: list[Json]) -> Iterator[list[Any]]:
-    """All that a plan takes from replies, as paths."""
-    for step in plan:
-        yield from (value["$from"] for value in step["arguments"].values() if toolbox.is_reference(value))
-    answer = plan[-1]["answer"]
-    if isinstance(answer, str):
-        yield [len(plan) - 1, answer]
-    elif answer is not None:
-        yield from answer["of"] if isinstance(answer, dict) else [answer]
 
 
 def _value(text: str) -> Any:

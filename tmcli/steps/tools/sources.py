@@ -11,9 +11,8 @@ from tmcli.errors import InputError, did_you_mean
 from tmcli.records import Json
 from tmcli.signatures import Function, Source
 from tmcli.steps.tools import schemas
-from tmcli.toolbox import CLASSES
+from tmcli.toolbox import CLASSES, SPLITS
 
-SPLITS = ("seen", "unseen", "own")
 KEYS = ("name", "split", "about", "classes", "tools")
 
 
@@ -89,7 +88,7 @@ def _spec(spec: Json) -> Iterator[tuple[str, str, str]]:
     for key in ("name", "about"):
         if not isinstance(spec.get(key), str) or not spec[key].strip():
             yield key, "is missing or no text", f'add "{key}": "..."'
-    if spec.get("split") not in SPLITS:
+    if spec.get("split") not in (*SPLITS, "own"):
         yield "split", f"is {spec.get('split')!r}", 'write "own", or "seen" or "unseen" for the suites of tm'
     classes = spec.get("classes")
     if not isinstance(classes, dict):
