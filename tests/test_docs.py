@@ -3,16 +3,22 @@
 `TM_UPDATE_DOCS=1 pytest tests/test_docs.py` (or `make docs`) writes it instead.
 """
 
+import doctest
 import os
 import re
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 from tmcli.records import KINDS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+WITH_EXAMPLES = [file for file in sorted(ROOT.glob("tmcli/**/*.py")) if ">>> " in file.read_text("utf-8")]
 BEGIN, END = "<!-- help:begin (make docs writes this) -->\n", "<!-- help:end -->"
 
 
@@ -80,3 +86,11 @@ def test_local_links_lead_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", README.read_text())
     assert links
     assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("file", WITH_EXAMPLES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_examples_in_docstrings(file: Path) -> None:
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    done = doctest.testmod(import_module(name))
+    assert done.attempted
+    assert not done.failed

@@ -1,6 +1,5 @@
 """Drift: tools change as the documents say or do not say, and there is always a way back."""
 
-import doctest
 import json
 import os
 import random
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -25,7 +23,6 @@ from tmcli.environments.arguments import fault
 from tmcli.episode import Limits
 from tmcli.errors import InputError, UsageError
 from tmcli.importers import ftrl
-from tmcli.policies import reading
 from tmcli.records import Json, Task, decode, encode, new_task, task_id
 
 FTRL = Path(__file__).parents[2] / "shared" / "data" / "ftrl_dev.parquet"
@@ -668,13 +665,6 @@ def test_same_seed_same_drift_in_any_process() -> None:
         for hash_seed in "12"
     }
     assert made == {b"".join(map(encode, suites.suite("train", 24, drift=["all"])))}
-
-
-@pytest.mark.parametrize("module", [forms, names, drift, reading], ids=lambda module: module.__name__)
-def test_examples_in_docstrings(module: ModuleType) -> None:
-    done = doctest.testmod(module)
-    assert done.attempted
-    assert not done.failed
 
 
 def test_a_plan_of_four_fits_a_dozen_turns() -> None:

@@ -52,9 +52,6 @@ Rejects = Annotated[
         "--rejects", metavar="FILE", help="Where broken lines go, byte for byte (implies --skip-invalid)."
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option("-n", "--limit", min=0, metavar="N", help="At most this many records.")
-]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 # ---- speech on stderr: declared once, added to every command by app.py ----------------------------

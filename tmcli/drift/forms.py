@@ -1,7 +1,7 @@
 """How values are written: dates, ids, codes, units. What a form is, and the way there and back.
 
-    swap_date("born 1998-03-21", "DD/MM/YYYY")     # "born 21/03/1998", and the same call leads back
-    swap_id("H417", "D/L")                         # "417/H"
+    date_swap("DD/MM/YYYY")("born 1998-03-21")     # "born 21/03/1998", and the same swap leads back
+    id_swap("D/L")("H417")                         # "417/H"
     scaled(12.5, 1000), unscaled(12500, 1000)      # 12500, 12.5: exact, or None
 
 A swap exchanges two forms of writing, so it is its own inverse: what is written in the new form already
