@@ -287,6 +287,19 @@ def test_drift_nobody_understands_is_told_at_once() -> None:
         Drifted(Nothing(), task_under({"kind": "spin"}))
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"plan": [{"name": "count"}]}, r"plan\[0\]: no call with name and arguments"),
+        ({"env": {"kind": "python", "codes": {}, "drift": 3}}, "env.drift: no array of drift"),
+        ({"env": {"kind": "python", "codes": {}, "drift": [{}]}}, "env.drift: no drift is named None"),
+    ],
+)
+def test_a_task_that_cannot_be_drifted_is_told(change: Json, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        drift.apply(replace(task_under(), **change), ["stale"], 0)
+
+
 def test_true_tools() -> None:
     task = task_under()
     assert drift.true_tools(task) == task.tools

@@ -13,7 +13,7 @@ import pytest
 from tmcli import drift, suites
 from tmcli.drift import forms
 from tmcli.episode import Limits
-from tmcli.errors import UsageError
+from tmcli.errors import InputError, UsageError
 from tmcli.policies.reading import Reading, in_units
 from tmcli.policies.scripted import Scripted
 from tmcli.protocol import CANNOT, parse, write_call
@@ -464,3 +464,18 @@ def test_units_are_read_where_a_key_is_missing() -> None:
     read = in_units(reply, ["far_km", "price_eur", "a_km"], lessons)
     assert read["hits"] == [{"far_m": 1250, "price_cents": "?", "a_km": 1, "a_m": 2, "far_km": 1.25}]
     assert lessons == ["far_m is far_km times 1000"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"name": "find_book", "arguments": 3, "answer": "book_id"},
+        {"name": "find_book", "arguments": {}, "answer": {"combine": "sum"}},
+        {"name": "find_book", "arguments": {"title": {"$from": []}}, "answer": "book_id"},
+        {"name": "find_book", "arguments": {}, "answer": 5},
+    ],
+)
+def test_a_plan_that_is_none_is_told(step: Json) -> None:
+    task = replace(next(suites.suite("library", 1)), plan=[step])
+    with pytest.raises(InputError, match="cannot be read"):
+        Scripted().open(task, 0)

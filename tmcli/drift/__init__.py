@@ -28,7 +28,7 @@ from fractions import Fraction
 
 from tmcli.drift.layer import Call, Ground, Layer, renamed
 from tmcli.drift.lens import KINDS, Crossing, Lens, layers_of, true_tools
-from tmcli.errors import UsageError, did_you_mean
+from tmcli.errors import InputError, UsageError, did_you_mean
 from tmcli.records import Json, Task, task_id
 
 __all__ = [
@@ -111,15 +111,15 @@ def apply(task: Task, kinds: Sequence[str], seed: int) -> Task:
 
 
 def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
-    past: list[Json] = task.env.get("drift", [])
     if not kinds:
         return task
-    _check_order(task, [entry["kind"] for entry in past], kinds)
+    past = layers_of(task)
+    _check_order(task, [layer.kind for layer in past], kinds)
     tools = true_tools(task)
-    layers, documents = _laid(task, tools, kinds, random.Random(f"{seed}:{task.id}"))
+    layers, documents = _laid(task, past, tools, kinds, random.Random(f"{seed}:{task.id}"))
     if not layers:
         return task
-    env = {**task.env, "drift": [*past, *(layer.entry for layer in layers)]}
+    env = {**task.env, "drift": [layer.entry for layer in [*past, *layers]]}
     if env.get("kind") != "toolbox":
         env.setdefault("schemas", tools)
     answer, subgoals = task.answer, task.subgoals
@@ -132,13 +132,12 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
 
 
 def _laid(
-    task: Task, tools: list[Json], kinds: list[Kind], rng: random.Random
+    task: Task, past: list[Layer], tools: list[Json], kinds: list[Kind], rng: random.Random
 ) -> tuple[list[Layer], list[Json]]:
     """The new layers over those of the task, and what is shown then."""
-    layers = layers_of(task)
-    n_past = len(layers)
+    layers = past
     live, documents = Lens(layers, tools).live, task.tools
-    calls: list[Call] = [(step["name"], step["arguments"]) for step in task.plan or []]
+    calls = _calls(task)
     for layer in layers:
         calls = renamed(layer, calls)
     room = TURNS - 1 - len(calls)
@@ -161,7 +160,15 @@ def _laid(
         live = documents if truthful else layer.live(live)
         calls = renamed(layer, calls)
         layers = [*layers, layer]
-    return layers[n_past:], documents
+    return layers[len(past) :], documents
+
+
+def _calls(task: Task) -> list[Call]:
+    """The calls of the plan."""
+    for i, step in enumerate(task.plan or []):
+        if not isinstance(step.get("name"), str) or not isinstance(step.get("arguments"), dict):
+            raise InputError("no call with name and arguments", "correct the task", field=f"plan[{i}]")
+    return [(step["name"], step["arguments"]) for step in task.plan or []]
 
 
 def _check_order(task: Task, past: list[str], kinds: list[Kind]) -> None:

@@ -101,8 +101,11 @@ class Lens:
 
 def layers_of(task: Task) -> list[Layer]:
     """The drift of a task, innermost first. Raises `InputError` for an entry nobody understands."""
+    entries = task.env.get("drift", [])
+    if not isinstance(entries, list):
+        raise InputError("no array of drift", "make the task again", field="env.drift")
     layers: list[Layer] = []
-    for entry in task.env.get("drift", []):
+    for entry in entries:
         kind = entry.get("kind") if isinstance(entry, dict) else None
         if kind not in KINDS:
             problem = f"no drift is named {kind!r}"

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from tmcli import toolbox
 from tmcli.drift import forms
 from tmcli.drift.decoy import UPDATED, YEARS
-from tmcli.errors import PolicyFailure, UsageError
+from tmcli.errors import InputError, PolicyFailure, UsageError
 from tmcli.policies import Reply
 from tmcli.policies.beliefs import Beliefs
 from tmcli.policies.reading import Reading, empty, in_units
@@ -53,12 +53,16 @@ class Scripted:
         return {"style": self.style}
 
     def open(self, task: Task, sample: int) -> _Expert:
-        """Raises `UsageError` for a task without a plan."""
+        """Raises `UsageError` for a task without a plan, `InputError` for a plan that is none."""
         if not task.plan or "answer" not in task.plan[-1]:
             raise UsageError(
                 f"task {task.id} has no gold plan, and the scripted teacher needs one", "use --teacher MODEL"
             )
-        return _Expert(task, task.plan, self.style)
+        try:
+            return _Expert(task, task.plan, self.style)
+        except (LookupError, TypeError, AttributeError) as error:
+            problem = f"the plan of task {task.id} cannot be read: {error!r}"
+            raise InputError(problem, "mend the task") from error
 
     async def aclose(self) -> None:
         pass
