@@ -87,17 +87,17 @@ def read(config: str, servers: list[str] | None = None) -> list[Server]:
     for name in servers or ():
         if name not in found:
             raise UsageError(f"{config} has no MCP server {name!r}", did_you_mean(name, found))
-    read = [
+    chosen = [
         _server(config, name, entry) for name, entry in found.items() if servers is None or name in servers
     ]
     names: dict[str, str] = {}
-    for server in read:
+    for server in chosen:
         if (other := names.setdefault(server.slug, server.name)) != server.name:
             raise UsageError(
                 f"the MCP servers {other!r} and {server.name!r} of {config} have one name in tools' names",
                 "rename one of them",
             )
-    return read
+    return chosen
 
 
 def _server(config: str, name: str, entry: Any) -> Server:
