@@ -116,3 +116,11 @@ def test_no_tasks_is_said(tm: Tm) -> None:
     result = tm("tasks", "-n", "0")
     assert (result.returncode, result.stdout) == (0, b"")
     assert b"no tasks were written" in result.stderr
+
+
+def test_an_import_sets_no_rows_aside(tm: Tm, tmp_path: Path) -> None:
+    """It reads whole data sets, and says so rather than ignore the option."""
+    (tmp_path / "rows.json").write_text("{}")
+    done = tm("tasks", "--from", "bfcl", "rows.json", "--rejects", "aside.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert b"--skip-invalid and --rejects are for records" in done.stderr

@@ -146,7 +146,7 @@ def load(name: str) -> Toolbox:
 
         tools = signatures.tools_of(name)
         return Toolbox(path.stem, "own", "", tools, {}, _text(path), path.parent, path, name)
-    if (path / "tools.json").is_file():
+    if name and (path / "tools.json").is_file():
         return _folder(path, name)
     if is_path(name):
         remedy = "a toolbox is a folder with a tools.json, or a Python file"

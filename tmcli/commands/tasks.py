@@ -82,6 +82,9 @@ def run(
     suite train. The tasks of a FILE are passed on, with --drift made unfamiliar. Streams.
     """
     with options.open_rejects(skip_invalid, rejects, force=force) as aside:
+        if dataset is not None and aside is not None:
+            problem = "--skip-invalid and --rejects are for records and questions, a line each"
+            raise UsageError(problem, "correct the row that stops the import, or drop it")
         if dataset is None and server is not None:
             raise UsageError("--server is for imports", "say what to import with --from")
         if (dataset or file) and (suite or toolbox or hops):

@@ -99,7 +99,7 @@ def _is_page(reply: Any) -> bool:
     return (
         isinstance(reply, dict)
         and {"page", "pages"} <= reply.keys() <= {"page", "pages", "fields", "items", "next"}
-        and ("fields" in reply or "items" in reply)
+        and isinstance(reply.get("fields", reply.get("items")), dict | list)
     )
 
 
