@@ -16,6 +16,8 @@ RL_GROUP=${RL_GROUP:-4}         # episodes per task, judged against their mean
 TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
 HOPS=${HOPS:-1,2}               # calls a task takes: 1 to 4, longer ones are harder
+SEEN=${SEEN:-flights,kitchen,library}   # toolboxes to train on, and
+UNSEEN=${UNSEEN:-clinic,museum}         # never: few and short tasks, for a run of minutes
 MAX_TOKENS=${MAX_TOKENS:-1024}  # tokens per episode, and
 MAX_NEW=${MAX_NEW:-160}         # per turn: a policy that rambles is stopped here
 
@@ -25,7 +27,7 @@ run() { printf '\n$ %s\n' "$*" >&2; "$@"; }
 mkdir -p "$OUT"
 
 # 1. Tasks on the seen toolboxes; half of them with documents of an older version of the tools.
-run tm tasks --suite train -n "$TRAIN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
+run tm tasks --suite train -n "$TRAIN" --toolbox "$SEEN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
 
 # 2. The teacher plays them: tries the tools, reads what they really answer, learns, executes.
 run tm synth --tasks "$OUT/train.jsonl" --teacher scripted -o "$OUT/synth.jsonl" --resume
@@ -43,8 +45,8 @@ run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS
     -o "$OUT/ckpt-rl" --resume > "$OUT/run-rl.jsonl"
 
 # 6. Three policies play tasks nobody trained on: new ones on the seen toolboxes, and unseen toolboxes.
-run tm tasks --suite seen -n "$TEST" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-seen.jsonl" --force
-run tm tasks --suite unseen -n "$TEST" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-unseen.jsonl" --force
+run tm tasks --suite seen -n "$TEST" --toolbox "$SEEN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-seen.jsonl" --force
+run tm tasks --suite unseen -n "$TEST" --toolbox "$UNSEEN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/test-unseen.jsonl" --force
 for policy in base sft rl; do
     case $policy in base) weights=$MODEL ;; *) weights=$OUT/ckpt-$policy ;; esac
     cat "$OUT/test-seen.jsonl" "$OUT/test-unseen.jsonl" |

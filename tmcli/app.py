@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # nobody asked to be counted
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches every installed package
@@ -158,13 +158,26 @@ def tm(quiet: Quiet = False, verbose: Verbose = False, version: Version = False)
     console.configure("tm", quiet=quiet, verbose=verbose)
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)  # so that children are ended and half-written files removed
+_signals: list[int] = []
+"""What ended this run, other than Ctrl-C."""
+
+
+def _stop(number: int, frame: Any) -> None:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does: cancelled, children ended, half-written files removed."""
+    _signals.append(number)
+    ctrl_c = signal.getsignal(signal.SIGINT)  # asyncio's own while it runs: to raise in there would break it
+    assert callable(ctrl_c)
+    ctrl_c(signal.SIGINT, frame)
 
 
 def main() -> None:
     """The entry point: own stdout, run one command, exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script: still deaf to it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
     try:
         with streams.owned_stdout():
             arguments = sys.argv[1:] or ["--help"]
@@ -177,4 +190,4 @@ def main() -> None:
         code = error.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told, not swallowed
         code = _tell(error)
-    sys.exit(code)
+    sys.exit(128 + _signals[-1] if _signals and code == 130 else code)

@@ -11,6 +11,7 @@ input, with a bounded look-ahead, so memory does not grow with the number of epi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Container, Iterable, Iterator
 from types import TracebackType
@@ -49,6 +50,7 @@ class Runner:
         self.world = World() if world is None else world
         self.asyncio = asyncio.Runner()
         self._open: set[AsyncGenerator[Trajectory, None]] = set()
+        self._waiting: asyncio.Task[Trajectory] | None = None
 
     @property
     def key(self) -> str:
@@ -67,7 +69,7 @@ class Runner:
         try:
             while True:
                 try:
-                    trajectory = self.asyncio.run(_next(episodes))
+                    trajectory = self.asyncio.run(self._next(episodes))
                 except StopAsyncIteration:
                     yield from held or []
                     return
@@ -89,7 +91,21 @@ class Runner:
         """Cancel what is still played. An iterator that was left early may be closed after the runner."""
         if episodes in self._open:
             self._open.remove(episodes)
-            self.asyncio.run(episodes.aclose())
+            with contextlib.suppress(
+                RuntimeError
+            ):  # a signal in its last moment leaves the loop stopping once
+                self.asyncio.run(asyncio.sleep(0))
+            self.asyncio.run(self._closed(episodes))
+
+    async def _next(self, episodes: AsyncGenerator[Trajectory, None]) -> Trajectory:
+        self._waiting = asyncio.current_task()
+        return await anext(episodes)
+
+    async def _closed(self, episodes: AsyncGenerator[Trajectory, None]) -> None:
+        if self._waiting is not None and not self._waiting.done():  # a signal broke the loop in the middle
+            self._waiting.cancel()
+            await asyncio.wait([self._waiting])
+        await episodes.aclose()
 
     async def _episodes(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
         started: deque[asyncio.Task[Trajectory]] = deque()
@@ -131,10 +147,6 @@ class Runner:
     async def _close(self) -> None:
         await self.policy.aclose()
         await self.world.close()
-
-
-async def _next(episodes: AsyncGenerator[Trajectory, None]) -> Trajectory:
-    return await anext(episodes)
 
 
 def jobs(tasks: Iterable[Task], samples: int = 1, done: Container[str] = ()) -> Iterator[Job]:

@@ -171,7 +171,7 @@ def played(trajectory: Trajectory) -> Iterator[tuple[Json, Json, list[Json]]]:
     """
     messages = trajectory.messages
     at = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    ends = [*at[1:], len(messages)]
+    ends = [*at[1:], len(messages)] if at else []  # none: the model never said a word
     spans = list(zip(at, ends, strict=True))[-len(trajectory.turns) or len(at) :]
     for turn, (start, end) in zip(trajectory.turns, spans, strict=False):
         replies = [message for message in messages[start + 1 : end] if message["role"] == "tool"]

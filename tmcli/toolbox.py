@@ -84,8 +84,8 @@ class Toolbox:
     def templates(self) -> list[Json]:
         """What `tasks.py` holds; none without that file."""
         path = self.folder / "tasks.py"
-        if self.file == path or not path.is_file():
-            return []
+        if self.place.endswith(".py") or not path.is_file():
+            return []  # what lies beside a file alone is not its own
         templates: list[Json] = _run(path, "TEMPLATES")["TEMPLATES"]
         return templates
 

@@ -189,6 +189,6 @@ def _strength(name: str, number: str) -> float:
         strength = math.nan
     if not 0 < strength <= 1:
         raise UsageError(
-            f"the strength of {name} is {number!r}, not a number from 0 to 1", f"write {name}@0.5"
+            f"the strength of {name} is {number!r}, not above 0 and at most 1", f"write {name}@0.5"
         )
     return strength

@@ -8,7 +8,7 @@ none constrains nothing beyond `arguments.fault`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -45,6 +45,10 @@ _FORMATS = {
 }
 
 
+PATTERN_S = 0.1
+"""So long may one pattern search in one value."""
+
+
 class Validator:
     """One tool's schema, made ready once."""
 
@@ -63,6 +67,7 @@ def checker(schema: Any) -> Any:
     """A jsonschema validator; None for what is no schema. Nothing is ever fetched for it."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import extend
     from referencing import Registry
 
     try:
@@ -70,7 +75,20 @@ def checker(schema: Any) -> Any:
     except (SchemaError, RecursionError):
         return None
     registry: Any = Registry()
-    return Draft202012Validator(schema, registry=registry, format_checker=_formats())
+    bounded = extend(Draft202012Validator, {"pattern": _pattern})
+    return bounded(schema, registry=registry, format_checker=_formats())
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Any]:
+    """`pattern` with a clock: a hostile one could search for ever. What takes longer constrains nothing."""
+    import regex
+    from jsonschema.exceptions import ValidationError
+
+    try:
+        if isinstance(value, str) and not regex.search(pattern, value, timeout=PATTERN_S):
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
+    except (TimeoutError, regex.error):
+        return
 
 
 def worst(validator: Any, value: Any, place: str = "") -> str | None:

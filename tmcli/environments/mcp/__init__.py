@@ -135,7 +135,7 @@ class McpSession:
             known = ", ".join(f"{known}__..." for known in self.servers)
             return False, error(f"unknown tool {name!r}; tools are: {known}")
         ok, text = await self._connection(slug).call(tool, arguments, self.timeout_s)
-        return ok, bounded(text)
+        return ok, bounded(self.servers[slug].masked(text))
 
     def _connection(self, slug: str) -> Connection:
         from tmcli.environments.mcp.connection import Connection

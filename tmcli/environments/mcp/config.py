@@ -59,10 +59,16 @@ class Server:
         """
         return re.sub(r"[^a-zA-Z0-9-]+", "_", self.name).strip("_")[:_MAX_SLUG].strip("_") or "server"
 
+    def masked(self, text: str) -> str:
+        """The text without its secrets, as they are and as JSON writes them."""
+        for secret in self.secrets:
+            for written in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+                text = text.replace(written, "***")
+        return text
+
     def hide(self, text: str) -> str:
         """The text without its secrets, on one line that a terminal can show."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
+        text = self.masked(text)
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
