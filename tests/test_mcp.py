@@ -678,3 +678,11 @@ def test_without_the_package(config: Configure, monkeypatch: pytest.MonkeyPatch)
             UsageError, match=r"need the mcp package, version 2 or newer; pip install 'tmcli\[mcp\]'"
         ):
             needs()
+
+
+def test_what_a_server_repeats_of_its_secrets_is_masked(
+    config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", 'TOP"SECRET')
+    (server,) = read(config(one={"command": "ls", "env": {"K": "${TOKEN}"}}))
+    assert server.masked('it is TOP"SECRET, {"a": "TOP\\"SECRET"}') == 'it is ***, {"a": "***"}'

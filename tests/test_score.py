@@ -23,6 +23,7 @@ from tmcli.score import (
     labels,
     made,
     parse_weights,
+    played,
     repeated,
     score_of,
     solve,
@@ -364,3 +365,14 @@ def test_wrong_weights(text: str, said: str) -> None:
 
 def test_weights() -> None:
     assert parse_weights("answer=2, repeat=-0.5") == {"answer": 2.0, "repeat": -0.5}
+
+
+def test_an_episode_without_a_word_is_judged() -> None:
+    """The model's server was down at the first turn: no assistant message, no turn."""
+    silent = replace(
+        trajectory(), messages=[{"role": "user", "content": "?"}], turns=[], prediction=None,
+        stop="infrastructure", status="invalid", failure="the server is down",
+    )  # fmt: skip
+    assert list(played(silent)) == []
+    assert judge(silent).reward is None
+    assert score_of(silent).correct is None

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -398,3 +399,12 @@ def test_a_sample_fits_its_schema(schema: Json, seed: int) -> None:
     tool = {"function": {"name": "f", "parameters": {"type": "object", "properties": {"x": schema}}}}
     assert Validator(tool).wrong({"x": value}) is None
     assert sample(schema, Random(seed)) == value
+
+
+def test_a_hostile_pattern_ends() -> None:
+    schema = {"type": "object", "properties": {"q": {"type": "string", "pattern": "(a|aa)+$"}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    started = time.perf_counter()
+    Validator(tool).wrong({"q": "a" * 60 + "!"})
+    assert time.perf_counter() - started < 5
+    assert "must match" in (Validator(tool).wrong({"q": "b"}) or "")

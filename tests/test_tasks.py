@@ -91,7 +91,7 @@ def test_one_toolbox_alone_by_name_and_by_folder(tm: Tm, tmp_path: Path) -> None
         ("--toolbox libary", "did you mean 'library'?"),
         ("--hops one", "'one' is not a whole number; write for instance 1,2"),
         ("--hops 99", "99"),
-        ("--server http://localhost:1", "--server is for imports"),
+        ("--server http://localhost:1", "--server is for --from and --tools"),
         ("--server http://localhost:1 --from ftrl rows.parquet", "the tools of ftrl are not behind a server"),
         ("--from frtl rows.parquet", "no data set is named 'frtl'; did you mean 'ftrl'?"),
         ("--from ftrl", "--from ftrl needs a file"),

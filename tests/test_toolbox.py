@@ -339,3 +339,9 @@ def test_references_are_resolved() -> None:
     }
     with pytest.raises(KeyError):
         toolbox.resolve({"a": {"$from": [0, "nothing"]}}, dict(enumerate(REPLIES)))
+
+
+def test_what_lies_beside_a_file_alone_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('def f(a: int) -> int:\n    """Same."""\n    return a\n')
+    (tmp_path / "tasks.py").write_text("raise SystemExit('not mine')\n")
+    assert toolbox.load(str(tmp_path / "mine.py")).templates == []

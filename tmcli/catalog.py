@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,14 @@ class Catalog:
     """What runs them: `task.env`, but for the seed of its world."""
     classes: dict[str, str]
     """Tool -> its function class, where the source says."""
+
+    def at(self, server: str | None) -> Catalog:
+        """The same tools, answered by this server."""
+        if server is None:
+            return self
+        if self.env["kind"] != "http":
+            raise UsageError(f"the tools of {self.source} are behind no web server", "leave --server out")
+        return replace(self, env={**self.env, "base_url": server})
 
     def task(self, seed: int = 0, **more: Any) -> Task:
         """A task over these tools; without more, one that asks nothing."""

@@ -84,6 +84,15 @@ Drift = Annotated[
     ),
 ]
 
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Where the tools of an OpenAPI document or an imported data set answer.",
+    ),
+]
+
 # ---- playing episodes ------------------------------------------------------------------------------
 
 PolicyName = Annotated[
@@ -140,6 +149,15 @@ Rank = Annotated[int, typer.Option("--rank", min=1, metavar="N", help="Rank of t
 AdapterOnly = Annotated[
     bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
 ]
+
+
+def server(text: str | None) -> str | None:
+    """The address of `--server`. Raises `UsageError` when it is none, or holds what no record may hold."""
+    if text is not None:
+        from tmcli.environments.http_client import address
+
+        address(text, "http://localhost:8080/v1", "keys come from the environment")
+    return text
 
 
 def words(text: str) -> list[str]:

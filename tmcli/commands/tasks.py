@@ -34,14 +34,6 @@ From = Annotated[
     str | None,
     typer.Option("--from", metavar="DATASET", help=f"Import FILE: {', '.join(importers.IMPORTERS)}."),
 ]
-Server = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        metavar="URL",
-        help=f"Where the tools answer, for --from {' and '.join(importers.SERVED)}.",
-    ),
-]
 Tools = Annotated[
     str | None,
     typer.Option(
@@ -58,7 +50,7 @@ def run(
     toolbox: Boxes = "",
     hops: Hops = "",
     dataset: From = None,
-    server: Server = None,
+    server: options.Server = None,
     tools: Tools = None,
     n: options.TaskCount = None,
     seed: options.Seed = 0,
@@ -85,15 +77,16 @@ def run(
         if dataset is not None and aside is not None:
             problem = "--skip-invalid and --rejects are for records and questions, a line each"
             raise UsageError(problem, "correct the row that stops the import, or drop it")
-        if dataset is None and server is not None:
-            raise UsageError("--server is for imports", "say what to import with --from")
+        if server is not None and dataset is None and tools is None:
+            raise UsageError("--server is for --from and --tools", "say whose tools it answers")
+        server = options.server(server)
         if (dataset or file) and (suite or toolbox or hops):
             problem = "--suite, --toolbox and --hops make tasks of their own and read no file"
             raise UsageError(problem, "give either --suite or FILE")
         if tools is not None and (file is None or dataset is not None):
             raise UsageError("--tools is for questions of your own", "write: tm tasks FILE --tools SOURCE")
         if tools is not None and file is not None:
-            questions = furnish(file, catalog_of(tools), aside)
+            questions = furnish(file, catalog_of(tools).at(server), aside)
             made = tasks(questions, n, options.words(drift), seed)
         elif dataset is not None:
             made = tasks(importers.read(dataset, file, server), n, options.words(drift), seed)

@@ -71,13 +71,14 @@ def call(
     seed: Seed = 0,
     timeout: options.Timeout = 10.0,
     simulate: options.Simulate = False,
+    server: options.Server = None,
 ) -> None:
     """Call one tool by hand, as an episode would, and print its reply.
 
     \b
-      tm tools call library.book_info book_id=B42 --seed 7
-      tm tools call find_repair customer="Ada Abel" --in mytools/
-      tm tools call library.find_book title=Emma --drift format --seed 3
+      tm tools call library.book_info book_id=B712 --seed 7
+      tm tools call find_repair customer="Dario Brandt" --in mytools/
+      tm tools call library.find_book title="Longest Mirror" --drift format --seed 7
 
     Values are read as the tool's schema says: texts as they are, all else as JSON. With --drift: the tool as
     a model would meet it. Exit code 1 when the tool answers with an error.
@@ -93,7 +94,7 @@ def call(
         if not source:
             remedy = f"write TOOLBOX.{tool}, or add --in SOURCE"
             raise UsageError(f"{tool!r} does not say where the tool is", remedy)
-    task = _task(catalog.catalog_of(source), drift, seed)
+    task = _task(catalog.catalog_of(source).at(options.server(server)), drift, seed)
     functions = {shown["function"]["name"]: shown["function"] for shown in task.tools}
     if name not in functions:
         raise UsageError(f"{source} has no tool named {name!r}", did_you_mean(name, functions))
