@@ -1,5 +1,6 @@
 """Names to commands, errors to sentences and exit codes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,4 +79,8 @@ def test_a_bug_is_told_as_one(tm: Tm, tmp_path: Path) -> None:
 
 def test_options_can_be_variables(tm: Tm) -> None:
     assert len(tm("tasks", env={"TM_TASKS_N": "3"}).stdout.splitlines()) == 3
+    assert len(tm("tasks", env={"TM_TASKS_LIMIT": "3"}).stdout.splitlines()) == 3
     assert len(tm("tasks", "-n", "2", env={"TM_TASKS_N": "3"}).stdout.splitlines()) == 2
+    assert b"--from ftrl" in tm("tasks", env={"TM_TASKS_FROM": "ftrl"}).stderr
+    listed = tm("tools", "list", "library", env={"TM_TOOLS_LIST_JSON": "1"}).stdout
+    assert json.loads(listed.splitlines()[0])["type"] == "function"

@@ -63,8 +63,12 @@ class Commands(TyperGroup):
             app.command(name)(module.run)
         command: Any = typer.main.get_command(app)
         for leaf in [command, *getattr(command, "commands", {}).values()]:
+            words = ["TM", name] if leaf is command else ["TM", name, leaf.name]
             for param in leaf.params:
                 param.show_envvar = False  # the name follows from a rule that `tm --help` tells
+                # By what the user types, for Python may have to call it otherwise (`--from`).
+                flags = [flag[2:] for flag in param.opts if flag.startswith("--")]
+                param.envvar = ["_".join([*words, flag]).replace("-", "_").upper() for flag in flags] or None
             if leaf.callback is not None:
                 leaf.params += [param for param in self.params if param.name in ("quiet", "verbose")]
                 leaf.callback = _guarded(
