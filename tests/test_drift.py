@@ -586,7 +586,7 @@ def test_parse() -> None:
     assert said() == {}
     for word, sentence in [
         ("stal", "no drift is named 'stal'; did you mean 'stale'"),
-        ("stale@", "the strength of stale is '', not a number from 0 to 1; write stale@0.5"),
+        ("stale@", "the strength of stale is '', not above 0 and at most 1; write stale@0.5"),
         ("stale@0", "strength of stale is '0'"),
         ("all@1.5", "strength of all is '1.5'"),
         ("none@nan", "strength of none is 'nan'"),

@@ -91,7 +91,7 @@ def test_a_question_comes_again_when_there_is_no_other(tmp_path: Path) -> None:
         "plan": [("one", {"name": "{a}"})],
         "answer": "n",
     }
-    (tmp_path / "tasks.py").write_text(f"TEMPLATES = [{template!r}]")
+    (tmp_path / "one_tasks.py").write_text(f"TEMPLATES = [{template!r}]")
     asked = questions(list(suites.suite(str(tmp_path / "one.py"), 6)))
     assert set(asked[:2]) == {"How long is x?", "How long is xyz?"}
     assert len(asked) == 6

@@ -201,7 +201,7 @@ ANN = {
 
 def own(folder: Path, *asked: Json) -> toolbox.Toolbox:
     (folder / "people.py").write_text(TOOLS)
-    (folder / "tasks.py").write_text(f"TEMPLATES = {list(asked)!r}")
+    (folder / "people_tasks.py").write_text(f"TEMPLATES = {list(asked)!r}")
     toolbox.load.cache_clear()
     return toolbox.load(str(folder / "people.py"))
 

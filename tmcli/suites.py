@@ -47,7 +47,8 @@ def suite(
     chosen = [box for box in members(name, boxes) if templates.of(box, hops)]
     if not chosen:
         if not hops:
-            raise UsageError(f"{name} has no task templates", "write some: TEMPLATES in its tasks.py")
+            remedy = "write some: TEMPLATES in its tasks.py (NAME_tasks.py beside a file NAME.py)"
+            raise UsageError(f"{name} has no task templates", remedy)
         calls = " or ".join(map(str, hops))
         raise UsageError(f"no toolbox of {name} has a task of {calls} calls", "choose other numbers")
     first = int(digest([name, seed]), 16) % (1 << 30) + (0 if name == "train" else HELD_OUT)

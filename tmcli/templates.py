@@ -71,7 +71,7 @@ def make(
             filled = _one_tool_short(filled, shown) or filled
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         problem = f"template {number}: {type(error).__name__}: {error}"
-        place = str(box.folder / "tasks.py")
+        place = str(box.tasks_file)
         raise InputError(problem, "correct the template or its tools", source=place) from error
     env: Json = {"kind": "toolbox", "toolbox": box.place, "seed": world_seed}
     if distractors:

@@ -80,12 +80,17 @@ class Toolbox:
         """Hash of what a model is shown and what runs."""
         return digest([self.tools, self.source])
 
+    @property
+    def tasks_file(self) -> Path:
+        """Where the templates are: `tasks.py` of a folder, `NAME_tasks.py` beside a file `NAME.py`."""
+        return self.folder / (f"{self.name}_tasks.py" if self.place.endswith(".py") else "tasks.py")
+
     @cached_property
     def templates(self) -> list[Json]:
-        """What `tasks.py` holds; none without that file."""
-        path = self.folder / "tasks.py"
-        if self.place.endswith(".py") or not path.is_file():
-            return []  # what lies beside a file alone is not its own
+        """What `tasks_file` holds; none without that file."""
+        path = self.tasks_file
+        if not path.is_file():
+            return []
         templates: list[Json] = _run(path, "TEMPLATES")["TEMPLATES"]
         return templates
 

@@ -79,7 +79,7 @@ def _check_file(source: str) -> Checked:
     usable = [tool for tool in tools if tool["function"]["name"] not in wrong]
     box = Toolbox(path.stem, "own", "", usable, {}, written.text, path.parent, path, source)
     checked = Checked(source, [*faults, *schemas.faults(tools, source, typed=False)], len(tools))
-    return _try(checked, box, written, source, str(path.parent / "tasks.py"), objects=False)
+    return _try(checked, box, written, source, str(box.tasks_file), objects=False)
 
 
 def _check_folder(source: str) -> Checked:

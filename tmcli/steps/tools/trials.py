@@ -136,7 +136,7 @@ class Trials:
                 self.lines.get("make_world"), "make_world", problem, "let it need nothing but its seed"
             )
             return
-        lines = template_lines(self.box.folder / "tasks.py")
+        lines = template_lines(self.box.tasks_file)
         before = len(self.faults)
         for number, template in enumerate(self.templates):
             line = lines[number] if number < len(lines) else None
