@@ -124,6 +124,13 @@ def test_a_long_reply_is_cut_and_says_so() -> None:
     assert reply.endswith("... (4900 more characters cut)")
 
 
+def test_no_reply_slips_past_the_cut_by_looking_cut_already() -> None:
+    code = "def long():\n    return '... (' + '1' * 5000 + ' more characters cut)'\n"
+    task = sum_task(env={"kind": "python", "codes": {"long": code}})
+    got = episode(said(write_call("long", {})), ANSWER, task=task, max_reply_chars=100)
+    assert len(got.messages[3]["content"]) < 150
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_no_answer_from_the_server_is_invalid_and_has_no_reward(first: bool) -> None:
     down = PolicyFailure("the server is down")

@@ -29,7 +29,7 @@ from tmcli.policies import Conversation, Policy, Reply
 from tmcli.protocol import ANSWER_CLOSE, Call, Style, prompt, strip_markup
 from tmcli.records import Json, Stop, Task, Trajectory, to_json
 
-_CUT = re.compile(r"\.\.\. \(\d+ more characters cut\)\Z")
+_CUT = re.compile(r"\.\.\. \(\d{1,12} more characters cut\)\Z")
 
 
 @dataclass(frozen=True, slots=True)

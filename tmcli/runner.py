@@ -91,9 +91,8 @@ class Runner:
         """Cancel what is still played. An iterator that was left early may be closed after the runner."""
         if episodes in self._open:
             self._open.remove(episodes)
-            with contextlib.suppress(
-                RuntimeError
-            ):  # a signal in its last moment leaves the loop stopping once
+            # A signal in the last moment of the loop leaves it stopping, once: let it.
+            with contextlib.suppress(RuntimeError):
                 self.asyncio.run(asyncio.sleep(0))
             self.asyncio.run(self._closed(episodes))
 
