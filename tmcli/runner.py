@@ -14,14 +14,41 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Container, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tmcli.environments.recording import Recorder
 from tmcli.environments.world import World
 from tmcli.episode import Limits, play
 from tmcli.errors import RunError
-from tmcli.policies import Policy
+from tmcli.meter import Budget, Meter, Price
+from tmcli.policies import Policy, Sampling, Service, load
 from tmcli.records import Task, Trajectory, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything a runner is made of, as plain data that can be sent to another machine."""
+
+    policy: str
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+    service: Service = Service()
+    concurrency: int = 8
+    price: Price | None = None
+    budget: Budget = Budget()
+    timeout_s: float = 10.0
+    simulate: bool = False
+    replay: str | None = None
+
+    def open(self, record: Recorder | None = None) -> Runner:
+        """A runner, with a policy and a world of its own."""
+        meter = Meter(self.price, self.budget)
+        world = World(self.timeout_s, simulate=self.simulate, record=record, replay=self.replay)
+        policy = load(self.policy, self.sampling, self.limits.style, self.service, meter)
+        return Runner(policy, self.limits, concurrency=self.concurrency, world=world, meter=meter)
+
 
 Job = tuple[Task, int]
 """A task and which sample of it to play."""
@@ -43,8 +70,10 @@ class Runner:
         *,
         concurrency: int = 8,
         world: World | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.policy = policy
+        self.meter = Meter() if meter is None else meter
         self.limits = limits
         self.concurrency = concurrency
         self.world = World() if world is None else world

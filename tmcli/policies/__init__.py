@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tmcli.errors import UsageError
+from tmcli.meter import Meter
 from tmcli.protocol import Style, Turn
 from tmcli.records import Json, Task
 
 Finish = Literal["stop", "length", "refusal"]
+Calls = Literal["auto", "native", "text"]
+"""How calls travel to a server: in the API's own fields, or written in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,20 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """How a model behind a server is asked. Nothing of it matters to other policies."""
+
+    protocol: Calls = "auto"
+    """`auto`: a probe decides, once."""
+    extra_body: Json = field(default_factory=dict)
+    """More fields of each request (`top_k`, `reasoning_effort`)."""
+    cache: str | None = None
+    """Folder of the replies that were had before."""
+    at_once: int = 8
+    """Requests at once, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One assistant turn, as said and as read."""
 
@@ -52,6 +69,8 @@ class Reply:
     """`length`: cut at a token limit. `refusal`: the server's safety system or the model refused."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    """What these tokens cost, in USD; None: nobody knows."""
     extra: Json = field(default_factory=dict)
     """More keys for the assistant message (`reasoning_content`)."""
 
@@ -90,11 +109,18 @@ class Policy(Protocol):
     async def aclose(self) -> None: ...
 
 
-def load(name: str, sampling: Sampling, style: Style = "trial") -> Policy:
+def load(
+    name: str,
+    sampling: Sampling,
+    style: Style = "trial",
+    service: Service = Service(),
+    meter: Meter | None = None,
+) -> Policy:
     """The policy a user names: `scripted`, a local model, or a server's model.
 
     A folder, a hub id (`org/name`), `smollm2` and `tiny` are local; `MODEL@URL` and every other name
-    go to an OpenAI-compatible server. `style` is how the scripted expert plays.
+    go to an OpenAI-compatible server, asked as `service` says; `meter` counts what is asked of it. `style`
+    is how the scripted expert plays.
     """
     if name == "scripted":
         from tmcli.policies.scripted import Scripted
@@ -110,7 +136,7 @@ def load(name: str, sampling: Sampling, style: Style = "trial") -> Policy:
         return Local.load(name, sampling)
     from tmcli.policies.openai import OpenAI
 
-    return OpenAI(name, sampling)
+    return OpenAI(name, sampling, service=service, meter=meter)
 
 
 def is_local(name: str) -> bool:

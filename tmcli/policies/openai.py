@@ -22,7 +22,8 @@ import orjson
 
 from tmcli.environments.http_client import address, retry_after
 from tmcli.errors import PolicyFailure, RunError, TmError, UsageError
-from tmcli.policies import Reply, Sampling
+from tmcli.meter import Meter
+from tmcli.policies import Reply, Sampling, Service
 from tmcli.policies.wire import Wire
 from tmcli.records import Json, Task
 
@@ -46,7 +47,16 @@ class Patience:
 class OpenAI:
     """A model behind a server; one HTTP client for all its conversations."""
 
-    def __init__(self, name: str, sampling: Sampling, patience: Patience = Patience()) -> None:
+    def __init__(
+        self,
+        name: str,
+        sampling: Sampling,
+        patience: Patience = Patience(),
+        service: Service = Service(),
+        meter: Meter | None = None,
+    ) -> None:
+        self.service = service
+        self.meter = Meter() if meter is None else meter
         self.model, given = split(name)
         self.url = address(
             given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or DEFAULT_URL,
