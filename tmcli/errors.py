@@ -5,6 +5,7 @@
     ├── InputError          a record or file that cannot be read             exit 2
     ├── OutputError         a file that cannot or must not be written        exit 2
     ├── RunError            it ran, but failed or missed a threshold         exit 1
+    ├── Spent               the run's budget is used up                      (ends a run, exit 0)
     └── InfrastructureError the world broke, not the model                   (never ends a run)
         ├── PolicyFailure       no answer from a model or its server
         └── EnvironmentFailure  no answer from a tool's machinery
@@ -83,6 +84,13 @@ class RunError(TmError):
     """The step ran and failed, or missed a threshold the user set."""
 
     exit_code = 1
+
+
+class Spent(TmError):
+    """The budget is used up. No new episode starts, the one that met this is dropped and not written, and
+    the run ends well (exit 0) with a warning: whoever sets a budget means it to be kept."""
+
+    exit_code = 0
 
 
 class InfrastructureError(TmError):

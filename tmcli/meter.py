@@ -1,16 +1,27 @@
-"""What a run asks of servers, and what it costs.
+"""What a run asks of servers, what it costs, and when it has had enough.
 
     meter = Meter(Price(2.5, 10.0), Budget(usd=5.0))
+    meter.has_room(running=3)                    # may one more episode start?
     meter.ask()                                  # before each request; raises `Spent`
     meter.answered(prompt_tokens=812, completion_tokens=40)
+
+One meter belongs to one run and to one event loop: nothing here waits, so a check and its count are one step,
+and `Budget.requests` holds exactly, however many episodes run. What an answer costs is known only when it is
+there: `usd` and `tokens` are kept by starting no episode that is not expected to fit, and by sending nothing
+more once they are used up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tmcli.errors import Spent, UsageError
 from tmcli.records import Trajectory
+
+PILOTS = 8
+"""Episodes at once under a budget until the first has ended: nobody knows yet what one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,38 +31,71 @@ class Price:
     usd_in: float
     usd_out: float
 
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """USD for so many tokens."""
+        return (prompt_tokens * self.usd_in + completion_tokens * self.usd_out) / 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run may ask for; None: as much as it likes."""
+    """What a run may use; None: as much as it likes."""
 
     usd: float | None = None
     requests: int | None = None
+    """Retries count."""
     tokens: int | None = None
+    """Prompt and completion tokens together."""
 
 
 class Meter:
-    """Counts of one run."""
+    """Counts of one run. Raises `UsageError` for a budget in USD when no price is known."""
 
     def __init__(self, price: Price | None = None, budget: Budget = Budget()) -> None:
+        if budget.usd is not None and price is None:
+            raise UsageError(
+                "--budget-usd needs a price, and the price of this model is not known",
+                "give --price-in and --price-out, in USD per million tokens",
+            )
         self.price = price
         self.budget = budget
         self.requests = 0
+        """Sent, retries included."""
         self.retries: Counter[str] = Counter()
+        """Requests made again, by what went wrong (`429`, `reset`, `timeout`)."""
         self.cached = 0
+        """Answers that came out of the cache: no request, no cost."""
         self.prompt_tokens = 0
+        """Of answers that were paid for, as all counts of tokens here."""
         self.completion_tokens = 0
         self.usd: float | None = None if price is None else 0.0
         self.limit: int | None = None
+        """Requests allowed at once now, all servers together; None: nobody limits them."""
+        self.stopped: str | None = None
+        """Why no more episodes start, as a sentence; None: nothing stands against it."""
+        self.ended = 0
+        self._mean = _Means()
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
 
     def ask(self) -> None:
-        """A request is about to be sent."""
+        """A request is about to be sent. Raises `Spent` when the budget forbids it; it is not counted then."""
+        for name, used, most, _ in self._limits():
+            if used >= most:
+                self.stopped = _sentence(name, most, used)
+                raise Spent(self.stopped, "--resume with a larger one plays the rest")
         self.requests += 1
 
     def answered(self, prompt_tokens: int, completion_tokens: int, *, cached: bool = False) -> None:
-        """An answer came."""
+        """An answer came; out of the `cached` ones it costs nothing here."""
+        if cached:
+            self.cached += 1
+            return
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+        if self.price is not None and self.usd is not None:
+            self.usd += self.price.of(prompt_tokens, completion_tokens)
 
     def retried(self, why: str) -> None:
         """A request is made again."""
@@ -59,13 +103,75 @@ class Meter:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """What these tokens cost, in USD; None: nobody knows."""
-        if self.price is None:
-            return None
-        return (prompt_tokens * self.price.usd_in + completion_tokens * self.price.usd_out) / 1e6
+        return None if self.price is None else self.price.of(prompt_tokens, completion_tokens)
 
     def has_room(self, running: int) -> bool:
-        """May one more episode start beside those that run?"""
-        return True
+        """May one more episode start beside the `running` ones?
+
+        False is no last word while some run: they may end cheaper than feared. With none running it is.
+        """
+        self.stopped = None
+        for name, used, most, mean in self._limits():
+            if used and used >= most:
+                self.stopped = _sentence(name, most, used)
+            elif not self.ended:
+                if running >= PILOTS:
+                    self.stopped = "nobody knows yet what an episode takes"
+            elif used and used + (running + 1) * mean > most:
+                # nothing used so far: all comes out of a cache, or nobody is asked
+                more = _amount(name, mean)
+                self.stopped = f"{_sentence(name, most, used, 'nearly ')}; one more episode takes about {more}"
+        return self.stopped is None
 
     def played(self, trajectory: Trajectory) -> None:
-        """An episode ended."""
+        """An episode ended; invalid ones tell too little of what one takes."""
+        usage = trajectory.usage
+        if trajectory.status == "ok":
+            self.ended += 1
+            self._mean.add(
+                usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0), usage.get("turns", 0)
+            )
+
+    def _limits(self) -> Iterator[tuple[str, float, float, float]]:
+        """(what, used so far, at most, mean of an episode) of each limit that is set."""
+        budget, mean, n = self.budget, self._mean, max(1, self.ended)
+        if budget.usd is not None and self.usd is not None:
+            per_episode = self.cost(mean.prompt_tokens, mean.completion_tokens) or 0.0
+            yield "usd", self.usd, budget.usd, per_episode / n
+        if budget.requests is not None:
+            yield "requests", self.requests, budget.requests, mean.requests / n
+        if budget.tokens is not None:
+            yield "tokens", self.tokens, budget.tokens, (mean.prompt_tokens + mean.completion_tokens) / n
+
+
+@dataclass
+class _Means:
+    """Sums over the episodes that ended, as their records tell them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    requests: int = 0
+
+    def add(self, prompt_tokens: int, completion_tokens: int, requests: int) -> None:
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.requests += requests
+
+
+def _amount(name: str, value: float) -> str:
+    return dollars(value) if name == "usd" else f"{value:,.0f} {name}"
+
+
+def _sentence(name: str, most: float, used: float, how_far: str = "") -> str:
+    return f"the budget of {_amount(name, most)} is {how_far}used up ({_amount(name, used)})"
+
+
+def dollars(usd: float) -> str:
+    """Money, with the digits that matter.
+
+    >>> dollars(0.00042), dollars(0.5), dollars(1234.5)
+    ('$0.00042', '$0.50', '$1,234.50')
+    """
+    if 0 < usd < 0.01:
+        return f"${usd:.2g}" if usd >= 1e-4 else f"${usd:.5f}"
+    return f"${usd:,.2f}"
