@@ -24,7 +24,7 @@ from tmcli.environments.http_client import address, retry_after
 from tmcli.errors import PolicyFailure, RunError, TmError, UsageError
 from tmcli.meter import Meter
 from tmcli.policies import Reply, Sampling, Service
-from tmcli.policies.wire import Wire
+from tmcli.policies.openai.wire import Wire
 from tmcli.records import Json, Task
 
 DEFAULT_URL = "https://api.openai.com/v1"

@@ -4,7 +4,7 @@ The server keeps its own call ids, and arguments as the text it wrote; records n
 objects. `Wire` remembers the server's side, so records need not, and every request is valid whatever the
 model wrote: each call has an id, arguments that are JSON, and exactly one reply.
 
-No HTTP here; see `openai.py`.
+No HTTP here; see `__init__.py`.
 """
 
 from __future__ import annotations
