@@ -27,6 +27,7 @@ from typer.core import TyperGroup
 
 from tmcli import console, streams
 from tmcli.commands.options import Quiet, Verbose
+from tmcli.commands.options.bundles import expanded
 from tmcli.errors import TmError, did_you_mean
 
 COMMANDS = {
@@ -60,7 +61,7 @@ class Commands(TyperGroup):
         app = getattr(module, "app", None)
         if app is None:
             app = typer.Typer(add_completion=False)
-            app.command(name)(module.run)
+            app.command(name)(expanded(module.run))
         command: Any = typer.main.get_command(app)
         for leaf in [command, *getattr(command, "commands", {}).values()]:
             words = ["TM", name] if leaf is command else ["TM", name, leaf.name]

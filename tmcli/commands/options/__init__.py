@@ -19,6 +19,7 @@ from tmcli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:  # `tm --help` needs the options above, not what the functions below need
     from tmcli import io
+    from tmcli.environments.recording import Recorder
     from tmcli.environments.world import World
     from tmcli.records import Task
 
@@ -214,15 +215,25 @@ def world(
 ) -> World:
     """Where tools run, as `--timeout --simulate --record --replay` ask; a recording is resumed or replaced
     together with the `output`."""
-    from tmcli.environments.recording import Recorder
     from tmcli.environments.world import World
 
-    if record is not None and replay is not None and Path(record).resolve() == Path(replay).resolve():
+    kept = recorder(record, replay, output, resume=resume, force=force)
+    return World(timeout_s, simulate=simulate, record=kept, replay=replay)
+
+
+def recorder(
+    record: str | None, replay: str | None, output: str, *, resume: bool, force: bool
+) -> Recorder | None:
+    """What `--record` asks for; a recording is resumed or replaced together with the output."""
+    if record is None:
+        return None
+    from tmcli.environments.recording import Recorder
+
+    if replay is not None and Path(record).resolve() == Path(replay).resolve():
         raise UsageError(f"{record} cannot be recorded and replayed at once", "record to another name")
-    if record not in (None, "-") and Path(record).resolve() == Path(output).resolve():
+    if record != "-" and Path(record).resolve() == Path(output).resolve():
         raise UsageError(f"{record} is the output already", "record to another name")
-    recorder = None if record is None else Recorder(record, resume=resume, force=force)
-    return World(timeout_s, simulate=simulate, record=recorder, replay=replay)
+    return Recorder(record, resume=resume, force=force)
 
 
 @contextmanager
