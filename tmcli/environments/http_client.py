@@ -12,12 +12,10 @@ no connection, 425, 429, 503. Redirects are followed on the same host alone; els
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from time import monotonic, time
+from time import monotonic
 from urllib.parse import quote, unquote_plus
 
 import httpx
@@ -25,6 +23,9 @@ import httpx
 from tmcli.environments.openapi.keys import Key, hidden
 from tmcli.environments.openapi.request import Request
 from tmcli.errors import UsageError
+from tmcli.http import Patience, address, retry_after
+
+__all__ = ["Answer", "Client", "NoAnswer", "Patience", "address", "retry_after"]
 
 MAX_READ_BYTES = 1_000_000
 """Read of one answer. `reply.py` tells less; JSON without its blanks may be much shorter."""
@@ -36,15 +37,8 @@ REPEATABLE = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}
 """Methods that do no more when they are made twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a server that does not answer is tried again."""
-
-    tries: int = 3
-    base_s: float = 0.25
-    """The n-th pause is drawn from 0 to base * 2^n (full jitter), or is what the server asks for."""
-    total_s: float = 60.0
-    """For one call, pauses included; the time of one try where that is longer."""
+PATIENCE = Patience(tries=3, base_s=0.25, total_s=60.0)
+"""`total_s` is for one call; the time of one try where that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +69,7 @@ class _AgainError(Exception):
 class Client:
     """The HTTP client of all sessions."""
 
-    def __init__(self, patience: Patience = Patience()) -> None:
+    def __init__(self, patience: Patience = PATIENCE) -> None:
         self.patience = patience
         self.good_keys: set[tuple[str, str]] = set()
         """(server, variable) of the keys that opened something in this run."""
@@ -101,7 +95,7 @@ class Client:
         deadline = monotonic() + max(self.patience.total_s, timeout_s)
         repeatable = repeatable or request.method in REPEATABLE
         for attempt in range(self.patience.tries):
-            pause = random.uniform(0, self.patience.base_s * 2**attempt)
+            pause = self.patience.pause_s(attempt)
             nothing_done = False
             try:
                 async with asyncio.timeout(min(timeout_s, deadline - monotonic())):
@@ -242,32 +236,3 @@ def _with_key(url: httpx.URL, name: str, value: str) -> httpx.URL:
     others = [pair for pair in pairs if unquote_plus(pair.partition("=")[0]) != name]
     query = "&".join([*others, f"{quote(name, safe='')}={quote(value, safe='')}"])
     return url.copy_with(query=query.encode())
-
-
-def address(text: str, like: str, keys: str = "") -> httpx.URL:
-    """A server's address. `keys` says where keys come from when the address may hold none.
-
-    Raises `UsageError`, which does not show it: it may hold a password.
-    """
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
-        raise UsageError("the server's address cannot be read", f"write it like {like}")
-    if keys and (url.userinfo or url.query or url.fragment):
-        raise UsageError("the server's address holds more than host, port and path", keys)
-    return url
-
-
-def retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds to wait as `Retry-After` says them: a number or a date."""
-    text = headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except (ValueError, TypeError):
-        return None
