@@ -13,7 +13,9 @@ at the start and refused otherwise.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
+from itertools import groupby
 from typing import Any, Literal
 
 from tmcli.errors import UsageError
@@ -95,7 +97,8 @@ class Chat:
         return said[: said.rindex(self.turn_end) + len(self.turn_end)]
 
     def encode(self, messages: list[Json], tools: list[Json]) -> tuple[list[int], list[int]]:
-        """A whole dialogue as (ids, mask); mask 1 = the model must sample this token."""
+        """A whole dialogue as (ids, mask); mask 1 = the model must sample this token. A message of weight 0
+        is read, not learned."""
         turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         if not turns:
             raise UsageError("the dialogue has no assistant turn", "filter it out first")
@@ -104,7 +107,7 @@ class Chat:
         for turn, following in zip(turns, [*turns[1:], None], strict=True):
             said = self.sampled_ids(messages[turn])
             ids += said
-            mask += [1] * len(said)
+            mask += [_learned(messages[turn])] * len(said)
             told = messages[turn + 1 : following]
             if following is not None:
                 heard = self.suffix_ids(told)
@@ -116,7 +119,10 @@ class Chat:
         """(ids, mask) of a trajectory: as sampled, where a policy with this vocabulary sampled it."""
         tokens = trajectory.tokens
         if tokens is not None and tokens.get("vocabulary") == self.vocabulary:
-            return tokens["ids"], tokens["mask"]
+            learned = [_learned(m) for m in trajectory.messages if m["role"] == "assistant"]
+            mask = tokens["mask"] if all(learned) else _without(tokens["mask"], learned)
+            if mask is not None:
+                return tokens["ids"], mask
         return self.encode(trajectory.messages, trajectory.tools)
 
     def text(self, ids: list[int]) -> str:
@@ -190,6 +196,22 @@ class Chat:
                 "the model's chat template writes tool calls in a form that tm does not read",
                 "use --template tm",
             )
+
+
+def _learned(message: Json) -> int:
+    """0 where a message says that it is not to be trained on."""
+    return 0 if message.get("weight") == 0 else 1
+
+
+def _without(mask: Sequence[int], learned: Sequence[int]) -> list[int] | None:
+    """The mask with 0 on the turns that are not to be learned; each turn is a run of ones. None: the turns
+    cannot be told apart. The first messages may be the task's own, which nobody sampled."""
+    runs = [(sampled, len(list(run))) for sampled, run in groupby(mask)]
+    turns = sum(sampled for sampled, _ in runs)
+    if turns > len(learned):
+        return None
+    left = iter(learned[len(learned) - turns :])
+    return [bit for sampled, n in runs for bit in [next(left) if sampled else 0] * n]
 
 
 def _tm_template(tokenizer: Any) -> str:

@@ -9,8 +9,12 @@ How a turn ends an episode, the same for every policy (first row that fits):
     the server or model refused                 -> refusal
     the turn was cut, or the token limit is met -> length      (an <answer> already closed counts)
     calls, readable or not                      -> they are answered, the episode goes on
-    <answer>                                    -> answer
+    <answer>                                    -> answer      (with `hints`, a wrong one is sent back once)
     anything else                               -> no_call     (its text is the prediction)
+
+A hint is a user's turn with fixed words (`prompts/hint.txt`): that the answer is wrong, and nothing else.
+The turn that was sent back is marked: `"hint": true` in `turns`, and `"weight": 0` on its message, which
+OpenAI's fine-tuning and axolotl (`message_field_training: weight`) know for "not trained on", as `tm sft`.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from tmcli.errors import InfrastructureError
 from tmcli.policies import Conversation, Policy, Reply
 from tmcli.protocol import ANSWER_CLOSE, Call, Style, prompt, strip_markup
 from tmcli.records import Json, Stop, Task, Trajectory, to_json
+from tmcli.score import correct
 
 _CUT = re.compile(r"\.\.\. \(\d{1,12} more characters cut\)\Z")
 
@@ -46,9 +51,13 @@ class Limits:
     """A longer tool reply is cut, and says so."""
     max_parallel_calls: int = 8
     """Calls in one turn; further ones are answered with an error."""
+    hints: bool = False
+    """Once an episode, send a wrong answer back. Never where nobody can tell right from wrong."""
 
     def to_json(self) -> Json:
-        return asdict(self)
+        """Without `hints` where there are none, so that older files can be resumed."""
+        out = asdict(self)
+        return out if self.hints else {name: value for name, value in out.items() if name != "hints"}
 
 
 async def play(
@@ -60,7 +69,9 @@ async def play(
     """
     messages: list[Json] = [{"role": "system", "content": prompt(limits.style)}, *task.messages]
     turns: list[Json] = []
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "turns": 0}
+    usage: Json = {"prompt_tokens": 0, "completion_tokens": 0, "turns": 0}
+    cost: float | None = 0.0
+    may_hint = limits.hints
     stop: Stop = "max_turns"
     prediction: str | None = None
     failure: str | None = None
@@ -71,17 +82,24 @@ async def play(
     try:
         conversation = policy.open(task, sample)
         session = world.open(task, sample)
-        for _ in range(limits.max_turns):
+        for left in reversed(range(limits.max_turns)):
             reply = await conversation.reply(messages)
             usage["prompt_tokens"] += reply.prompt_tokens
             usage["completion_tokens"] += reply.completion_tokens
             usage["turns"] += 1
+            cost = None if cost is None or reply.cost is None else cost + reply.cost
             ids = [f"call_{n_calls + i}" for i in range(len(reply.turn.calls))]
             n_calls += len(ids)
             messages.append(_assistant(reply, ids))
             turns.append({"phase": reply.turn.phase, "state": reply.turn.state, "calls": []})
             ended = _ended(reply, limits)
             if ended is not None:
+                if may_hint and left and _is_wrong(ended, task) and not _is_cut(reply, limits):
+                    may_hint = False
+                    turns[-1]["hint"] = True
+                    messages[-1]["weight"] = 0
+                    messages.append({"role": "user", "content": prompt("hint")})
+                    continue
                 stop, prediction = ended
                 break
             seen = await _answers(session, reply.turn.calls, limits.max_parallel_calls)
@@ -100,6 +118,8 @@ async def play(
             conversation.close()
         if session is not None:
             await session.close()
+    if usage["turns"] and cost is not None:
+        usage["cost"] = round(cost, 10)  # sums of decimal prices, without the noise of binary ones
     return Trajectory(
         id=f"{task.id}#{sample}",
         task=to_json(task),
@@ -119,6 +139,10 @@ async def play(
 async def _answers(session: Session, calls: Sequence[Call], most: int) -> list[Observation]:
     """What the calls of one turn bring, in their order. They are made at once: a session whose tools share
     a state does them one after the other by itself."""
+    if not calls:
+        return []
+    if len(calls) == 1 <= most:  # as most turns: no tasks are needed
+        return [await session.call(calls[0].name, calls[0].arguments)]
     made = [asyncio.ensure_future(session.call(call.name, call.arguments)) for call in calls[:most]]
     try:
         seen = await asyncio.gather(*made)
@@ -136,14 +160,23 @@ def _ended(reply: Reply, limits: Limits) -> tuple[Stop, str | None] | None:
     answered = turn.answer is not None and not has_calls
     if reply.finish == "refusal":
         return "refusal", None
-    cut = reply.finish == "length" or reply.prompt_tokens + reply.completion_tokens >= limits.max_tokens
-    if cut and not (answered and ANSWER_CLOSE in turn.text):
+    if _is_cut(reply, limits) and not (answered and ANSWER_CLOSE in turn.text):
         return "length", None
     if has_calls:
         return None
     if answered:
         return "answer", turn.answer
     return "no_call", strip_markup(turn.text) or None
+
+
+def _is_cut(reply: Reply, limits: Limits) -> bool:
+    return reply.finish == "length" or reply.prompt_tokens + reply.completion_tokens >= limits.max_tokens
+
+
+def _is_wrong(ended: tuple[Stop, str | None], task: Task) -> bool:
+    """Is this an answer that is known to be wrong?"""
+    stop, prediction = ended
+    return stop == "answer" and correct(prediction, task.answer, task.check) is False
 
 
 def _assistant(reply: Reply, ids: list[str]) -> Json:

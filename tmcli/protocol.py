@@ -20,6 +20,7 @@ import ast
 import re
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
@@ -170,8 +171,10 @@ def strip_markup(text: str) -> str:
     return _MARKUP.sub(" ", text).strip()
 
 
+@cache
 def prompt(name: str) -> str:
-    """A prompt text of `prompts/` (`trial`, `direct`: what the student is shown; `teacher`)."""
+    """A prompt text of `prompts/`: what the student is shown (`trial`, `direct`), what a model that was
+    not trained on it is told instead (`teacher`), and what a wrong answer is sent back with (`hint`)."""
     return resources.files("tmcli").joinpath("prompts", f"{name}.txt").read_text("utf-8").strip()
 
 

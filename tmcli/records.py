@@ -48,6 +48,7 @@ Drop = Literal[
     "role_order",
     "unanswered_call",
     "too_long",
+    "hinted",
     "duplicate",
 ]
 """Why `filter` dropped a trajectory: one closed list."""
@@ -104,11 +105,13 @@ class Trajectory(Record):
     task: Json
     """The whole task record, as JSON (`Task` by `task_of`)."""
     messages: list[Json]
-    """system, user, then assistant (with `tool_calls`, arguments as objects) and tool turns."""
+    """system, user, then assistant (with `tool_calls`, arguments as objects) and tool turns. `weight` 0 on
+    an assistant message: not to be trained on."""
     tools: list[Json]
     """The schemas the model was shown."""
     turns: list[Json]
-    """Per assistant turn: `phase`, `state` (ok|repaired|invalid), `calls` [name, arguments, ok, error]."""
+    """Per assistant turn: `phase`, `state` (ok|repaired|invalid), `calls` [name, arguments, ok, error], and
+    `hint`: true where it was sent back as wrong."""
     prediction: str | None
     """The final answer as written; None when the episode ended without one."""
     stop: Stop

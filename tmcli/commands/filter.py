@@ -11,7 +11,7 @@ import typer
 from tmcli import console, io
 from tmcli.commands.options import Force, Output, SkipInvalid, To, words
 from tmcli.errors import InputError, UsageError, did_you_mean
-from tmcli.filters.rules import REASONS, standard
+from tmcli.filters.rules import EXTRA, REASONS, standard
 from tmcli.records import Drop, Trajectory, encode
 from tmcli.steps.filter import filter_trajectories, rejected
 
@@ -23,6 +23,14 @@ Keep = Annotated[
     str,
     typer.Option(
         "--keep", metavar="REASON,...", help=f"Do not drop for these reasons. All: {', '.join(REASONS)}."
+    ),
+]
+Drops = Annotated[
+    str,
+    typer.Option(
+        "--drop",
+        metavar="REASON,...",
+        help="Drop for these reasons as well. All: hinted (right only after --hints told it was wrong).",
     ),
 ]
 MaxChars = Annotated[
@@ -44,6 +52,7 @@ def run(
     output: Output = "-",
     to: To = None,
     keep: Keep = "",
+    drop: Drops = "",
     max_chars: MaxChars = None,
     rejects: Dropped = None,
     skip_invalid: SkipInvalid = False,
@@ -64,6 +73,10 @@ def run(
     for reason in kept_reasons:
         if reason not in REASONS:
             raise UsageError(f"--keep: nothing is dropped as {reason!r}", did_you_mean(reason, REASONS))
+    dropped_too = words(drop)
+    for reason in dropped_too:
+        if reason not in EXTRA:
+            raise UsageError(f"--drop: {reason!r} is none of its reasons", did_you_mean(reason, EXTRA))
     dropped: Counter[Drop] = Counter()
     n_kept = 0
     with io.Rejects(rejects, force=force) as aside:
@@ -80,7 +93,7 @@ def run(
             broken.add(error)
             broken.write(encode(trajectory) + b"\n")
 
-        rules = standard(kept_reasons, max_chars)
+        rules = standard(kept_reasons, max_chars, dropped_too)
         with io.open_output(output, to=to, force=force) as out:
             aside.open()
             for trajectory in filter_trajectories(chain.from_iterable(records), rules, on_drop, on_broken):

@@ -18,10 +18,14 @@ from tmcli.score import correct, made, played, task_in
 
 Rule = Callable[[Trajectory], Drop | None]
 REASONS: tuple[Drop, ...] = get_args(Drop)
+EXTRA: tuple[Drop, ...] = ("hinted",)
+"""Reasons for which nothing is dropped unless asked."""
 
 
-def standard(keep: Container[str] = (), max_chars: int | None = None) -> list[Rule]:
-    """All rules in order, without those whose reason is in `keep`."""
+def standard(
+    keep: Container[str] = (), max_chars: int | None = None, drop: Container[str] = ()
+) -> list[Rule]:
+    """The usual rules in order, without those whose reason is in `keep`, with those of `EXTRA` in `drop`."""
     rules: dict[Drop, Rule] = {
         "invalid_status": invalid_status,
         "role_order": role_order,
@@ -34,6 +38,8 @@ def standard(keep: Container[str] = (), max_chars: int | None = None) -> list[Ru
     }
     if max_chars is not None:
         rules["too_long"] = too_long(max_chars)
+    if "hinted" in drop:
+        rules["hinted"] = hinted
     rules["duplicate"] = duplicate()
     return [rule for reason, rule in rules.items() if reason not in keep]
 
@@ -121,6 +127,12 @@ def too_long(max_chars: int) -> Rule:
         return "too_long" if n > max_chars else None
 
     return rule
+
+
+def hinted(trajectory: Trajectory) -> Drop | None:
+    """An answer was sent back as wrong before the last one. The turn that was wrong has weight 0, but not
+    every trainer knows it, and nobody says so to a model in use."""
+    return "hinted" if any(turn.get("hint") for turn in trajectory.turns) else None
 
 
 def duplicate() -> Rule:

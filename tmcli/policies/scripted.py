@@ -120,6 +120,7 @@ class _Expert:
         self.phase = "execution"
         steps = [] if self.cannot else self._ready()
         if not steps:
+            self.asked, self.lessons = [], []  # a hint would find it all said: the plan knows no other answer
             return self._say(f"{noted}<answer>{self._answer()}</answer>", [])
         pages = [f"page {self.readings[i].next_page} of {self._shown(i)}" for i in steps if self._goes_on(i)]
         aim = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import orjson
 
@@ -30,6 +31,7 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
     yield f"== {trajectory.id}  {trajectory.policy.get('name', '')}  {f'({tags})' if tags else ''}".rstrip()
     for message in task.messages:
         yield from _said(message["role"], message.get("content") or "")
+    after = {id(said): told for said, told in pairwise(trajectory.messages)}
     n = 0
     for i, (turn, message, _) in enumerate(played(trajectory), start=1):
         state = "" if turn.get("state", "ok") == "ok" else f", {turn['state']}"
@@ -38,6 +40,8 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
         for call, mark in zip(calls[n:], marks[n : n + len(turn["calls"])], strict=False):
             yield from _call(call, mark)
         n += len(turn["calls"])
+        if turn.get("hint"):
+            yield from _said("hint", after.get(id(message), {}).get("content") or "", "   ")
     answer = judged.scores.get("answer")
     verdict = "not judged" if answer is None else "right" if answer else "wrong"
     due = f"; accepted: {' | '.join(task.answer)}" if task.answer else ""
