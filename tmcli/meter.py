@@ -74,16 +74,18 @@ class Meter:
         """Why no more episodes start, as a sentence; None: nothing stands against it."""
         self.ended = 0
         self._mean = _Means()
+        self._spent = False
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
     def ask(self) -> None:
-        """A request is about to be sent. Raises `Spent` when the budget forbids it; it is not counted then."""
+        """A request is about to be sent. Raises `Spent` when the budget forbids it, uncounted."""
         for name, used, most, _ in self._limits():
             if used >= most:
                 self.stopped = _sentence(name, most, used)
+                self._spent = True
                 raise Spent(self.stopped, "--resume with a larger one plays the rest")
         self.requests += 1
 
@@ -110,6 +112,8 @@ class Meter:
 
         False is no last word while some run: they may end cheaper than feared. With none running it is.
         """
+        if self._spent:
+            return False
         self.stopped = None
         for name, used, most, mean in self._limits():
             if used and used >= most:
@@ -119,8 +123,8 @@ class Meter:
                     self.stopped = "nobody knows yet what an episode takes"
             elif used and used + (running + 1) * mean > most:
                 # nothing used so far: all comes out of a cache, or nobody is asked
-                more = _amount(name, mean)
-                self.stopped = f"{_sentence(name, most, used, 'nearly ')}; one more episode takes about {more}"
+                why = _sentence(name, most, used, "nearly ")
+                self.stopped = f"{why}; one more episode takes about {_amount(name, mean)}"
         return self.stopped is None
 
     def played(self, trajectory: Trajectory) -> None:
