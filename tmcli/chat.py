@@ -119,7 +119,8 @@ class Chat:
         """(ids, mask) of a trajectory: as sampled, where a policy with this vocabulary sampled it."""
         tokens = trajectory.tokens
         if tokens is not None and tokens.get("vocabulary") == self.vocabulary:
-            learned = [_learned(m) for m in trajectory.messages if m["role"] == "assistant"]
+            said = [message for message in trajectory.messages if message["role"] == "assistant"]
+            learned = [_learned(message) for message in said[-len(trajectory.turns) :]]
             mask = tokens["mask"] if all(learned) else _without(tokens["mask"], learned)
             if mask is not None:
                 return tokens["ids"], mask
@@ -204,13 +205,12 @@ def _learned(message: Json) -> int:
 
 
 def _without(mask: Sequence[int], learned: Sequence[int]) -> list[int] | None:
-    """The mask with 0 on the turns that are not to be learned; each turn is a run of ones. None: the turns
-    cannot be told apart. The first messages may be the task's own, which nobody sampled."""
+    """The mask with 0 on the turns that are not to be learned; each turn is a run of ones. None: there are
+    more or fewer runs than turns."""
     runs = [(sampled, len(list(run))) for sampled, run in groupby(mask)]
-    turns = sum(sampled for sampled, _ in runs)
-    if turns > len(learned):
+    if sum(sampled for sampled, _ in runs) != len(learned):
         return None
-    left = iter(learned[len(learned) - turns :])
+    left = iter(learned)
     return [bit for sampled, n in runs for bit in [next(left) if sampled else 0] * n]
 
 

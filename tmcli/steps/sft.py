@@ -1,7 +1,7 @@
 """sft: imitate trajectories, on TRL's SFTTrainer.
 
 What carries loss is exactly what the model would have to sample: assistant text, calls and the turn-end
-token, and no tool reply. Ids and mask come from `chat.py`, or from the trajectory's own `tokens`
+token, and no tool reply; nothing of a turn of weight 0 (an answer that was sent back as wrong). Ids and mask come from `chat.py`, or from the trajectory's own `tokens`
 where a policy with the same tokenizer really sampled them; the trainer gets them as labels.
 
 Hyper-parameters are ours (ToolMaster's are not public).
@@ -52,7 +52,9 @@ def examples(
         if trajectory.status == "invalid":
             counts["invalid"] += 1
             continue
-        if not any(message["role"] == "assistant" for message in trajectory.messages):
+        if not any(
+            message["role"] == "assistant" and message.get("weight") != 0 for message in trajectory.messages
+        ):
             counts["no_assistant_turn"] += 1
             continue
         ids, mask = chat.encode_trajectory(trajectory)
