@@ -1,8 +1,9 @@
 """sft: imitate trajectories, on TRL's SFTTrainer.
 
 What carries loss is exactly what the model would have to sample: assistant text, calls and the turn-end
-token, and no tool reply; nothing of a turn of weight 0 (an answer that was sent back as wrong). Ids and mask come from `chat.py`, or from the trajectory's own `tokens`
-where a policy with the same tokenizer really sampled them; the trainer gets them as labels.
+token: no tool reply, and nothing of a message of weight 0 (an answer that was sent back as wrong). Ids and
+mask come from `chat.py`, or from the trajectory's own `tokens` where a policy with the same tokenizer really
+sampled them; the trainer gets them as labels.
 
 Hyper-parameters are ours (ToolMaster's are not public).
 """
