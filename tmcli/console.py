@@ -1,7 +1,7 @@
 """What a person reads: notes, warnings, progress and tables, all on stderr.
 
 Nothing here touches stdout, and no error is made here. `app.py` calls `configure` once per command. A live
-bar (rich) is drawn only on a terminal; elsewhere long work says a plain line every ten seconds, so that
+line (rich) is drawn only on a terminal; elsewhere long work says a plain line every ten seconds, so that
 `make demo | tee log` shows life. NO_COLOR and TERM=dumb are obeyed.
 """
 
@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+from typing import NamedTuple
 
 EVERY_S = 10.0
-"""How often long work speaks where no live bar can be drawn."""
+"""How often long work speaks where no live line can be drawn."""
+
+HZ = 5.0
+"""How often a live line is drawn anew, by a thread of its own: saying that one more is done costs nothing."""
 
 
 class Settings(NamedTuple):
@@ -31,7 +30,7 @@ class Settings(NamedTuple):
     quiet: bool = False
     """Only warnings and errors."""
     verbose: bool = False
-    """Tracebacks of errors."""
+    """Tracebacks of errors, and each request that is made again."""
 
 
 settings = Settings()
@@ -46,6 +45,12 @@ def configure(command: str, *, quiet: bool = False, verbose: bool = False) -> No
 def note(message: str) -> None:
     """Something worth knowing; silent under -q."""
     if not settings.quiet:
+        _say(f"{settings.command}: {safe(message)}")
+
+
+def detail(message: str) -> None:
+    """Something that explains a run; shown under -v."""
+    if settings.verbose:
         _say(f"{settings.command}: {safe(message)}")
 
 
@@ -103,57 +108,126 @@ def write(text: str) -> None:
 # ---- progress ------------------------------------------------------------------------------------
 
 
+class Piece(NamedTuple):
+    """One fact on a live line."""
+
+    text: str
+    weight: int
+    """Where the line is too short, the lightest goes first."""
+
+
 class Progress:
     """How far long work has come."""
 
-    def __init__(self, total: int | None, label: str) -> None:
+    def __init__(self, total: int | None, label: str, more: Callable[[], Iterable[Piece]] = tuple) -> None:
         self.total = total
         self.label = label
+        self.more = more
         self.done = 0
         self.counts: dict[str, int] = {}
         self.measured: dict[str, float] = {}
+        self.live = False
         self.started_at = self.said_at = monotonic()
-        self.bar: Bar | None = None
-        self.row: TaskID | None = None
+
+    @property
+    def seconds(self) -> float:
+        return monotonic() - self.started_at
 
     def advance(self, n: int = 1, **counts: int) -> None:
         """`n` more are done; `counts` adds to named numbers (`ok=1, errors=2`)."""
         self.done += n
         for name, more in counts.items():
             self.counts[name] = self.counts.get(name, 0) + more
-        if self.bar is not None and self.row is not None:
-            self.bar.update(self.row, completed=self.done, counts=self._counts())
-        elif monotonic() - self.said_at >= EVERY_S:
+        if not self.live and monotonic() - self.said_at >= EVERY_S:
             self.said_at = monotonic()
-            note(self.line())
+            note(", ".join([self.line(), *(piece.text for piece in self.more()), *self._eta()]))
 
     def step(self, step: int, total: int, logs: Mapping[str, float]) -> None:
         """A trainer stands at `step` of `total`; what it measured is shown beside it."""
         self.total = total
         self.measured = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
-        if self.bar is not None and self.row is not None:
-            self.bar.update(self.row, total=total)
         self.advance(step - self.done)
 
     def line(self) -> str:
-        """`episodes: 40 of 200 in 61 s (ok 38, invalid 2)`"""
+        """`episodes: 40 of 200 in 61 s (ok 38, invalid 2), 0.66/s`"""
         of = "" if self.total is None else f" of {self.total}"
-        counts = self._counts()
-        seconds = monotonic() - self.started_at
-        return f"{self.label}: {self.done}{of} in {seconds:.0f} s{f' ({counts})' if counts else ''}"
+        counts = ", ".join(self._counts())
+        seconds = self.seconds
+        speed = f", {rate(self.done, seconds)}" if self.done and seconds >= 1 else ""
+        return f"{self.label}: {self.done}{of} in {seconds:.0f} s{f' ({counts})' if counts else ''}{speed}"
 
-    def _counts(self) -> str:
-        measured = (f"{name} {value:.3g}" for name, value in self.measured.items())
-        return ", ".join([*(f"{name} {count}" for name, count in self.counts.items()), *measured])
+    def live_line(self, width: int) -> str:
+        """As much of what is known as fits, the most important first to stay."""
+        of = "" if self.total is None else f"/{self.total}"
+        pieces = [Piece(f"{self.label} {self.done}{of}", 100)]
+        if self.total:
+            pieces.append(Piece(f"{self.done / self.total:.0%}", 20))
+        pieces += (Piece(count, 80) for count in self._counts())
+        if self.done:
+            pieces.append(Piece(rate(self.done, self.seconds), 60))
+        pieces += self.more()
+        pieces += (Piece(eta, 70) for eta in self._eta())
+        if not self.done:
+            pieces.append(Piece(clock(self.seconds), 70))
+        return fit(pieces, width)
+
+    def _eta(self) -> list[str]:
+        left = 0 if self.total is None else self.total - self.done
+        return [f"eta {clock(left * self.seconds / self.done)}"] if self.done and left > 0 else []
+
+    def _counts(self) -> list[str]:
+        # a snapshot: the live line is drawn from a thread of its own
+        measured = (f"{name} {value:.3g}" for name, value in list(self.measured.items()))
+        return [*(f"{name} {count}" for name, count in list(self.counts.items())), *measured]
+
+
+def fit(pieces: Iterable[Piece], width: int) -> str:
+    """The pieces in their order, in one line of `width` characters; the lightest are left out, of equal ones
+    the last. The heaviest is cut where even that is too long.
+
+    >>> fit([Piece("sft 3/9", 100), Piece("33%", 20), Piece("loss 1.2", 80)], 18)
+    'sft 3/9  loss 1.2'
+    """
+    left = list(pieces)
+    while len(left) > 1 and len("  ".join(piece.text for piece in left)) > width:
+        left.remove(min(reversed(left), key=lambda piece: piece.weight))
+    return "  ".join(piece.text for piece in left)[: max(0, width)]
+
+
+def rate(n: float, seconds: float) -> str:
+    """How fast.
+
+    >>> rate(1234, 10), rate(66, 100), rate(1, 100)
+    ('123/s', '0.66/s', '0.6/min')
+    """
+    per_s = n / max(seconds, 1e-3)
+    if per_s < 0.1:
+        return f"{per_s * 60:.1f}/min"
+    return f"{per_s:.0f}/s" if per_s >= 100 else f"{per_s:.2g}/s"
+
+
+def clock(seconds: float) -> str:
+    """A span of time.
+
+    >>> clock(7), clock(192), clock(4000), clock(1e9)
+    ('0:07', '3:12', '1:06:40', '11574 days')
+    """
+    whole = int(seconds)
+    if whole >= 100 * 3600:
+        return f"{whole // 86400} days"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 @contextmanager
-def progress(total: int | None, label: str) -> Iterator[Progress]:
-    """Show progress; one summary line at the end, also when it ends early."""
-    state = Progress(total, label)
+def progress(
+    total: int | None, label: str, more: Callable[[], Iterable[Piece]] = tuple
+) -> Iterator[Progress]:
+    """Show progress; one summary line at the end, also when it ends early. `more`: what else there is."""
+    state = Progress(total, label, more)
     try:
         if is_live() and not settings.quiet:
-            with _bar(state):
+            with _drawn(state):
                 yield state
         else:
             yield state
@@ -162,26 +236,25 @@ def progress(total: int | None, label: str) -> Iterator[Progress]:
 
 
 @contextmanager
-def _bar(state: Progress) -> Iterator[None]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+def _drawn(state: Progress) -> Iterator[None]:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+    from rich.text import Text
 
-    columns = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[counts]}", markup=False),
-    ]
-    # a warning in between is printed above the bar, since rich stands in for sys.stderr meanwhile
+    class Line:
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            # one column is left free: some terminals wrap when the last is filled
+            text = safe(state.live_line(options.max_width - 1)).replace("\n", " ")
+            yield Text(text, no_wrap=True, overflow="crop", end="")
+
+    # a warning in between is printed above the line, since rich stands in for sys.stderr meanwhile
     console = Console(stderr=True, highlight=False)
-    with Bar(*columns, console=console, transient=True) as bar:
-        state.bar, state.row = bar, bar.add_task(safe(state.label), total=state.total, counts="")
+    with Live(Line(), console=console, refresh_per_second=HZ, transient=True):
+        state.live = True
         try:
             yield
         finally:
-            state.bar = None
+            state.live = False
 
 
 # ---- tables --------------------------------------------------------------------------------------
