@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
+
+import orjson
 
 from tmcli.environments.arguments import fault
 from tmcli.records import Json
@@ -65,18 +67,35 @@ class Validator:
 
 def checker(schema: Any) -> Any:
     """A jsonschema validator; None for what is no schema. Nothing is ever fetched for it."""
+    try:
+        return _checker(orjson.dumps(schema))
+    except (TypeError, orjson.JSONEncodeError):
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _checker(text: bytes) -> Any:
+    """Made once a schema, not once an episode: that takes longer than all else in an episode."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import extend
     from referencing import Registry
 
+    schema = orjson.loads(text)
     try:
         Draft202012Validator.check_schema(schema)
     except (SchemaError, RecursionError):
         return None
     registry: Any = Registry()
-    bounded = extend(Draft202012Validator, {"pattern": _pattern})
-    return bounded(schema, registry=registry, format_checker=_formats())
+    return _bounded()(schema, registry=registry, format_checker=_formats())
+
+
+@cache
+def _bounded() -> Any:
+    """JSON Schema with a clock on its patterns."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    return extend(Draft202012Validator, {"pattern": _pattern})
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Any]:
