@@ -2,8 +2,11 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
+import termios
+import time
 import unicodedata
 
 import pytest
@@ -19,13 +22,14 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "settings", console.Settings("tm test"))
 
 
-def on_terminal(program: str, **env: str) -> str:
-    """What a program of `console` calls shows on a terminal, as sent."""
+def on_terminal(program: str, columns: int = 80, **env: str) -> str:
+    """What a program of `console` calls shows on a terminal so wide, as sent."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
     with subprocess.Popen(
         [sys.executable, "-c", f"from tmcli import console\n{program}"],
         stderr=theirs,
-        env=environment({"TERM": "xterm", "COLUMNS": "80"} | env),
+        env=environment({"TERM": "xterm"} | env),
     ) as process:
         os.close(theirs)
         shown = b""
@@ -37,6 +41,8 @@ def on_terminal(program: str, **env: str) -> str:
             if not more:
                 break
             shown += more
+            if b"RESIZE" in shown:
+                termios.tcsetwinsize(ours, (24, 40))
     os.close(ours)
     assert process.returncode == 0, shown
     return shown.decode()
@@ -117,6 +123,107 @@ def test_progress_on_a_terminal_is_live() -> None:
     assert "2/2" in shown
     assert "look" in shown
     assert shown.rstrip().endswith("episodes: 2 of 2 in 0 s (ok 2)")
+
+
+BUSY = """
+import time
+from tmcli.console import Piece
+facts = {{"1.2k tokens/s": 40, "$1.23": 75, "256 running": 50, "128 at once": 30}}
+more = lambda: [Piece(text, weight) for text, weight in facts.items()]
+with console.progress(20000, "episodes", more) as progress:
+    for _ in range(1234):
+        progress.advance(correct=1, failed=0, invalid=0)
+    until = time.monotonic() + 20
+    while progress.seconds < {seconds} and time.monotonic() < until:
+        time.sleep(0.05)
+        {each}
+"""
+
+
+def drawn(shown: str) -> list[str]:
+    """The live lines, without what moves the cursor."""
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    return [line.rstrip() for line in lines if line.startswith("episodes ")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "there", "not_there"),
+    [
+        (40, ["1234/20000", "correct 1234"], ["failed", "$1.23", "running", "eta", "%"]),
+        (80, ["1234/20000", "correct 1234", "failed 0", "invalid 0", "$1.23", "eta "], ["at once", "%"]),
+        (200, ["6%", "/s", "1.2k tokens/s", "$1.23", "256 running", "128 at once", "eta "], []),
+    ],
+)
+def test_the_live_line_fits(columns: int, there: list[str], not_there: list[str]) -> None:
+    lines = drawn(on_terminal(BUSY.format(seconds=0.5, each="pass"), columns))
+    full = [line for line in lines if "1234/20000" in line]
+    assert full
+    assert max(map(len, lines)) < columns
+    assert all(word in full[-1] for word in there), full[-1]
+    assert not any(word in full[-1] for word in not_there), full[-1]
+
+
+def test_the_live_line_follows_the_terminals_width() -> None:
+    once = "progress.seconds > 0.5 and not progress.counts.get('x')"
+    each = f"if {once}: console.warn('RESIZE'); progress.advance(x=1)"
+    shown = on_terminal(BUSY.format(seconds=1.5, each=each), 200)
+    before, after = shown.split("RESIZE", 1)
+    assert max(map(len, drawn(before))) > 40
+    assert len(drawn(after)[-1]) < 40
+
+
+def test_the_live_line_is_drawn_seldom() -> None:
+    """However fast the episodes end."""
+    each = "[progress.advance(correct=1) for _ in range(1000)]"
+    shown = on_terminal(BUSY.format(seconds=1.0, each=each))
+    assert len(drawn(shown)) <= 10 * 1.5
+
+
+def test_no_colour_on_the_live_line_where_it_is_not_wanted() -> None:
+    shown = on_terminal(BUSY.format(seconds=0.5, each="pass"), NO_COLOR="1")
+    assert drawn(shown)
+    assert not re.search(r"\x1b\[[0-9;]*m", shown)
+
+
+def test_where_nothing_is_drawn_rich_is_not_loaded(capfd: pytest.CaptureFixture[str]) -> None:
+    program = (
+        "import sys; from tmcli import console\n"
+        "with console.progress(1, 'episodes') as progress: progress.advance()\n"
+        "assert 'rich' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment())
+
+
+@given(
+    pieces=st.lists(st.tuples(st.text("abc ", min_size=1, max_size=30), st.integers(0, 9)), min_size=1),
+    width=st.integers(0, 200),
+)
+def test_the_weightiest_stay(pieces: list[tuple[str, int]], width: int) -> None:
+    given_pieces = [console.Piece(*piece) for piece in pieces]
+    line = console.fit(given_pieces, width)
+    assert len(line) <= width
+    heaviest = max(given_pieces, key=lambda piece: piece.weight).text
+    assert heaviest[:width] in line
+    whole = "  ".join(piece.text for piece in given_pieces)
+    if len(whole) <= width:
+        assert line == whole
+
+
+def test_details_only_when_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    console.detail("again: 429")
+    console.configure("tm test", verbose=True)
+    console.detail("again: \x1b429")
+    assert capfd.readouterr().err == "tm test: again: \\x1b429\n"
+
+
+def test_saying_that_one_is_done_costs_little() -> None:
+    """Where episodes end by the thousand, telling so must not be what takes the time."""
+    progress = console.Progress(None, "episodes")
+    start = time.process_time()
+    for _ in range(10_000):
+        progress.advance(correct=1, failed=0, invalid=0)
+    assert time.process_time() - start < 1.0  # a busy machine's bound; about 20 ms
+    assert progress.counts == {"correct": 10_000, "failed": 0, "invalid": 0}
 
 
 def test_a_dumb_terminal_is_not_drawn_on() -> None:
