@@ -2,80 +2,78 @@
 
     OpenAI("gpt-4o", sampling)                              OPENAI_BASE_URL, else api.openai.com
     OpenAI("Qwen/Qwen3-8B@http://localhost:8000/v1", sampling)
+    OpenAI("Qwen/Qwen3-8B@http://a:8000/v1,http://b:8000/v1", sampling)      they share the load
 
-The key comes from OPENAI_API_KEY only and is never shown. A server that does not answer is tried again,
-then `PolicyFailure` makes the episode invalid; a wrong key, model or address is a `UsageError` and ends
-the run at once. What the model itself says wrong is data; `wire.py` reads it.
+The key comes from OPENAI_API_KEY only and is never shown. Passing trouble is waited out: a request is tried
+again, a server that is down is waited for by all (`pool.py`). `PolicyFailure` makes one episode invalid when
+its request alone fails again and again; a wrong key, model or address is a `UsageError`, and servers that
+stay away a `RunError`: both end the run. What an answer means is in `outcomes.py`, what none means in
+`troubles.py`. What the model itself says wrong is data; `wire.py` reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import httpx
 import orjson
 
-from tmcli.environments.http_client import address, retry_after
-from tmcli.errors import PolicyFailure, RunError, TmError, UsageError
+from tmcli import console
+from tmcli.cache import Cache
+from tmcli.errors import PolicyFailure, UsageError
+from tmcli.http import Patience, TooLong
 from tmcli.meter import Meter
 from tmcli.policies import Reply, Sampling, Service
+from tmcli.policies.openai import outcomes, troubles
+from tmcli.policies.openai.names import addresses, split
+from tmcli.policies.openai.outcomes import Outcome, Unfit
+from tmcli.policies.openai.pool import Pool, Stick
+from tmcli.policies.openai.redact import Redact
+from tmcli.policies.openai.server import Server, Turn
+from tmcli.policies.openai.troubles import Trouble
 from tmcli.policies.openai.wire import Wire
 from tmcli.records import Json, Task
 
 DEFAULT_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 16_000_000
 """A longer reply is no chat completion: a server is not trusted with our memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a server that does not answer is tried again."""
-
-    tries: int = 5
-    base_s: float = 0.5
-    """The n-th pause is drawn from 0 to base * 2^n (full jitter), or is what the server asks for."""
-    max_pause_s: float = 60.0
-    total_s: float = 300.0
-    """For one reply, pauses included."""
+PATIENCE = "TM_PATIENCE_S"
+"""The environment variable for how long servers are waited for, where 300 s are too long or too short."""
 
 
 class OpenAI:
-    """A model behind a server; one HTTP client for all its conversations."""
+    """A model behind one server or several; one set of connections for all its conversations."""
 
     def __init__(
         self,
         name: str,
         sampling: Sampling,
-        patience: Patience = Patience(),
+        patience: Patience | None = None,
         service: Service = Service(),
         meter: Meter | None = None,
     ) -> None:
+        self.settings = sampling
         self.service = service
         self.meter = Meter() if meter is None else meter
+        self.patience = _patience() if patience is None else patience
         self.model, given = split(name)
-        self.url = address(
-            given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or DEFAULT_URL,
-            "http://host:port/v1",
-        )
-        self.shown = str(self.url.copy_with(userinfo=b"", query=None, fragment=None))
-        self.official = self.url.host == httpx.URL(DEFAULT_URL).host
-        self.key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not self.key and self.official:
-            raise UsageError(
-                f"{self.model!r} is a model of api.openai.com, and OPENAI_API_KEY is not set",
-                "set it; or set OPENAI_BASE_URL, or write MODEL@URL, for another server",
-            )
-        if not (self.key.isascii() and self.key.isprintable()):
+        env = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+        urls = addresses(given or env or DEFAULT_URL)
+        self.official = any(url.host == httpx.URL(DEFAULT_URL).host for url in urls)
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (key.isascii() and key.isprintable()):
             raise UsageError("OPENAI_API_KEY holds characters that no key has", "set it again")
-        self.name = f"{self.model}@{self.shown}" if given else self.model
-        self.settings = sampling
-        self.patience = patience
-        self._client: httpx.AsyncClient | None = None
+        self._keyless = not key and self.official
+        servers = [Server(url, key, service.at_once, self.patience) for url in urls]
+        shown = ",".join(server.shown for server in servers)
+        self.name = f"{self.model}@{shown}" if given else self.model
+        self.clean = Redact([key, *(secret for url in urls for secret in _secrets(url))])
+        self.cache = None if service.cache is None else Cache(service.cache, f"{self.model}@{shown}")
+        self.pool = Pool(servers, self.meter)
+        if self.cache is None:
+            self._need_key()
 
     @property
     def sampling(self) -> Json:
@@ -85,106 +83,100 @@ class OpenAI:
         return Conversation(self, task.tools, self.settings.seed + sample)
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self.pool.aclose()
+        if self.cache is not None:
+            self.cache.close()
 
-    async def complete(self, messages: list[Json], tools: list[Json], seed: int) -> Json:
-        """The first choice of a chat completion, with its `usage`; tried again while that can help."""
-        body = self._body(messages, tools, seed)
-        deadline = monotonic() + self.patience.total_s
-        for attempt in range(self.patience.tries):
-            pause = random.uniform(0, self.patience.base_s * 2**attempt)
-            try:
-                async with asyncio.timeout(deadline - monotonic()):
-                    return self._judge(*await self._post(body))
-            except _AgainError as error:
-                trouble = error.trouble
-                pause = error.pause_s if error.pause_s is not None else pause
-            except (TimeoutError, httpx.TimeoutException):
-                trouble = "does not answer in time"
-            except httpx.RequestError as error:
-                trouble = f"does not answer ({self._clean(str(error)) or type(error).__name__})"
-            pause = min(pause, self.patience.max_pause_s)
-            if attempt + 1 == self.patience.tries or monotonic() + pause >= deadline:
-                break
-            await asyncio.sleep(pause)
-        raise PolicyFailure(f"the server {self.shown} {trouble}, tried {attempt + 1} times")
+    def stick(self) -> Stick:
+        """What keeps an episode with its server: one for each, given to `complete`."""
+        return Stick()
 
-    def _body(self, messages: list[Json], tools: list[Json], seed: int) -> bytes:
-        s = self.settings
-        body: Json = {"model": self.model, "messages": messages, "temperature": s.temperature, "seed": seed}
-        # The old word is the one all servers know, and the one that OpenAI's newer models refuse.
-        body["max_completion_tokens" if self.official else "max_tokens"] = s.max_new_tokens
-        if s.top_p < 1:
-            body["top_p"] = s.top_p
-        if tools:
-            body["tools"] = tools
-        return orjson.dumps(body)
+    async def complete(self, body: Json, stick: Stick) -> Json:
+        """The first choice of a chat completion, with its `usage`; tried again while that can help.
 
-    async def _post(self, body: bytes) -> tuple[int, httpx.Headers, bytes]:
-        if self._client is None:
-            self._client = self._connect()
-        url = self.url.copy_with(userinfo=b"", path=f"{self.url.path.rstrip('/')}/chat/completions")
-        data = bytearray()
-        async with self._client.stream("POST", url, content=body) as response:
-            async for part in response.aiter_bytes():
-                data += part
-                if len(data) > MAX_BODY_BYTES:
-                    raise _AgainError(f"sends more than {MAX_BODY_BYTES} bytes")
-            return response.status_code, response.headers, bytes(data)
+        Raises `Unfit` when the server does not take such requests.
+        """
+        content = orjson.dumps({"model": self.model, **body})
+        if self.cache is not None:
+            if (choice := self.cache.get(content)) is not None:
+                self.meter.answered(*_tokens(choice), cached=True)
+                return choice
+            self._need_key()
+        choice, is_whole = await self._ask(content, stick)
+        if self.cache is not None and is_whole:
+            self.cache.put(content, choice)
+        self.meter.answered(*_tokens(choice))
+        return choice
 
-    def _connect(self) -> httpx.AsyncClient:
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        try:
-            return httpx.AsyncClient(
-                headers=headers,
-                auth=None if self.key or not self.url.userinfo else (self.url.username, self.url.password),
-                timeout=httpx.Timeout(120.0, connect=10.0, pool=None),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+    async def _ask(self, content: bytes, stick: Stick) -> tuple[Json, bool]:
+        """The choice, and whether a model said it; what waits for a turn does not use up its patience."""
+        tries, left_s = 0, self.patience.total_s
+        while True:
+            turn = await self.pool.turn(stick)
+            server, began = turn.server, monotonic()
+            found = await self._send(turn, content, left_s)
+            if isinstance(found, Outcome):
+                if found.then == "said":
+                    self.pool.answered(turn)
+                    return found.choice, bool(found.choice["message"])
+                self.pool.stopped(turn)
+                problem = f"the server {server.shown} {self.clean(found.trouble)}"
+                if found.then in ("without", "no_tools", "bad_tools"):
+                    raise Unfit(found, problem)
+                raise found.error(problem)
+            if found.remedy:
+                self.pool.drop(turn)
+                raise UsageError(f"the server {server.shown} {found.words}", found.remedy)
+            if self.pool.failed(turn, found):
+                self.meter.retried(found.label)
+                continue
+            left_s -= monotonic() - began
+            pause_s = self._pause_s(tries, found.asked_s, left_s)
+            tries += 1
+            if pause_s >= left_s or (tries >= self.patience.tries and not found.busy):
+                raise PolicyFailure(f"the server {server.shown} {found.words}, tried {tries} times")
+            left_s -= pause_s
+            self.meter.retried(found.label)
+            console.detail(
+                f"the server {server.shown} {found.words}; tried again in {pause_s:.1f} s, try {tries + 1}"
             )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise UsageError("the proxy in HTTPS_PROXY or ALL_PROXY cannot be used", "unset it") from error
+            await asyncio.sleep(pause_s)
 
-    def _judge(self, status: int, headers: httpx.Headers, data: bytes) -> Json:
-        """What was answered: a choice, a failure that will stay one, or `_AgainError`."""
-        if status == 200:
-            return _choice(data)
-        trouble = f"answers {status}: {self._reason(data)}"
-        code = _dig(data, "error", "code")
-        if status == 429 and code == "insufficient_quota":
-            raise RunError(f"the server {self.shown} {trouble}", "add credit, then go on with --resume")
-        if status in (408, 409, 425, 429) or status >= 500:
-            raise _AgainError(trouble, retry_after(headers))
-        if code == "context_length_exceeded" or b"maximum context length" in data:
-            return {"message": {}, "finish_reason": "length", "usage": {}}
-        if code == "content_filter":
-            return {"message": {}, "finish_reason": "content_filter", "usage": {}}
-        raise self._refusal(status, f"the server {self.shown} {trouble}")
+    async def _send(self, turn: Turn, content: bytes, left_s: float) -> Outcome | Trouble:
+        """One request. What may pass, or concerns the connection, comes back as a `Trouble`."""
+        server = turn.server
+        # Not all of the time for the first try: the next may meet a server that is well.
+        timeout_s = min(left_s, 0.4 * self.patience.total_s) if left_s == self.patience.total_s else left_s
+        try:
+            self.meter.ask()
+            answer = await server.client.post(
+                server.target, content, timeout_s=timeout_s, max_bytes=MAX_BODY_BYTES
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, TooLong, TimeoutError, OSError) as error:
+            met = troubles.met(error)
+            return Trouble(met.label, self.clean(met.words), remedy=met.remedy)
+        except BaseException:
+            self.pool.drop(turn)
+            raise
+        outcome = outcomes.read(answer.status, answer.data)
+        if outcome.then != "again":
+            return outcome
+        return Trouble(outcome.label, self.clean(outcome.trouble), troubles.asked_s(answer.headers))
 
-    def _refusal(self, status: int, problem: str) -> TmError:
-        if status in (401, 403):
-            return UsageError(problem, "set OPENAI_API_KEY to a key that this server takes")
-        if status in (404, 405):
-            return UsageError(problem, f"does it serve {self.model!r}, and does its address end in /v1?")
-        if status < 400:
-            return UsageError(problem, "write the address it has moved to")
-        return PolicyFailure(problem)
+    def _pause_s(self, tries: int, asked_s: float | None, left_s: float) -> float:
+        """How long to wait after so many tries: full jitter, on top of what the server asks for."""
+        pause_s = self.patience.pause_s(tries)
+        if asked_s is None:
+            return pause_s
+        # Nobody who asks for a day means this request.
+        return self.patience.max_pause_s if asked_s >= left_s else min(asked_s + pause_s, left_s)
 
-    def _reason(self, data: bytes) -> str:
-        for path in (("error", "message"), ("error",), ("message",), ("detail",)):
-            text = _dig(data, *path)
-            if isinstance(text, str) and text:
-                return self._clean(text)
-        return self._clean(data.decode("utf-8", "replace")) or "no reason given"
-
-    def _clean(self, text: str) -> str:
-        """A server's words for one of our sentences: one short line, without secrets."""
-        for secret in (self.key, self.url.password, self.url.query.decode("ascii", "replace")):
-            text = text.replace(secret, "***") if secret else text
-        return " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())[:300]
+    def _need_key(self) -> None:
+        if self._keyless:
+            raise UsageError(
+                f"{self.model!r} is a model of api.openai.com, and OPENAI_API_KEY is not set",
+                "set it; or set OPENAI_BASE_URL, or write MODEL@URL, for another server",
+            )
 
 
 class Conversation:
@@ -197,61 +189,47 @@ class Conversation:
         self.tools = tools
         self.seed = seed
         self.wire = Wire()
+        self.stick = server.stick()
 
     async def reply(self, messages: list[Json]) -> Reply:
         self.wire.hear(messages)
-        return self.wire.said(await self.server.complete(self.wire.messages, self.tools, self.seed))
+        s = self.server.settings
+        body: Json = {"messages": self.wire.messages, "temperature": s.temperature, "seed": self.seed}
+        # The old word is the one all servers know, and the one that OpenAI's newer models refuse.
+        body["max_completion_tokens" if self.server.official else "max_tokens"] = s.max_new_tokens
+        if s.top_p < 1:
+            body["top_p"] = s.top_p
+        if self.tools:
+            body["tools"] = self.tools
+        return self.wire.said(await self.server.complete(body, self.stick))
 
     def close(self) -> None:
         """Nothing is held: the HTTP client belongs to the policy."""
 
 
-class _AgainError(Exception):
-    """The server failed in a way that may pass."""
-
-    def __init__(self, trouble: str, pause_s: float | None = None) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
-        self.pause_s = pause_s
-
-
-def split(name: str) -> tuple[str, str]:
-    """`MODEL@URL` -> model and address; the address is empty when none is named.
-
-    >>> split("Qwen/Qwen3-8B@http://localhost:8000/v1")
-    ('Qwen/Qwen3-8B', 'http://localhost:8000/v1')
-    >>> split("gpt-4o")
-    ('gpt-4o', '')
-    """
-    for mark in ("@http://", "@https://"):
-        model, at, rest = name.partition(mark)
-        if at and model:
-            return model, mark[1:] + rest
-    # Not shown in the message: it may hold a password.
-    if "://" in name or ("@" in name and set(name.partition("@")[2]) & set(":/")):
-        raise UsageError("the name of the model's server cannot be read", "write MODEL@http://host:port/v1")
-    return name, ""
-
-
-def _choice(data: bytes) -> Json:
-    """The first choice of a completion and the usage; anything else is a server's failure."""
-    choices = _dig(data, "choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    calls = message.get("tool_calls") if isinstance(message, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict) or not isinstance(calls, list | None):
-        said = _dig(data, "error", "message")
-        raise _AgainError(f"answers no chat completion{f': {said[:200]}' if isinstance(said, str) else ''}")
-    usage = _dig(data, "usage")
-    return {**choice, "usage": usage if isinstance(usage, dict) else {}}
-
-
-def _dig(data: bytes, *path: str) -> Any:
-    """The value at `path` in a JSON body, or None."""
+def _patience() -> Patience:
+    """The usual patience, or as long as the environment says."""
+    text = os.environ.get(PATIENCE, "")
+    if not text:
+        return Patience()
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+        total_s = float(text)
+    except ValueError:
+        total_s = 0.0
+    if not 0 < total_s < float("inf"):
+        raise UsageError(f"{PATIENCE} is no number of seconds above 0", f"write it like {PATIENCE}=300")
+    return Patience(base_s=min(0.5, total_s / 600), max_pause_s=min(60.0, total_s / 5), total_s=total_s)
+
+
+def _secrets(url: httpx.URL) -> list[str]:
+    """What of an address nobody may read."""
+    whole = (url.userinfo.decode("ascii", "replace"), url.query.decode("ascii", "replace"))
+    return [*whole, url.password, *(value for _, value in url.params.multi_items())]
+
+
+def _tokens(choice: Json) -> tuple[int, int]:
+    """Tokens of the prompt and of the completion, as the server counts them."""
+    usage = choice["usage"]
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    prompt, completion = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+    return prompt, completion
