@@ -38,6 +38,7 @@ _DECLINES = re.compile(
     r"\b(?:can ?not|can['’]?t|could not|couldn['’]?t) be "
     r"(?:done|answered|solved|completed|determined|found)\b|\b(?:impossible|not possible)\b"
 )
+_STARRED = re.compile(r"(\*{1,3})([^*]+)\1")
 _BETWEEN = (re.compile(r"[,;\n]"), re.compile(r"[,;\n]|\band\b", re.IGNORECASE))
 _NOTHING = ("", "null", "none", "[]", "{}", '""')
 """Replies (in lower case) that bring nothing: a decoy's, most of all."""
@@ -100,9 +101,12 @@ def _set(prediction: str, gold: str) -> bool:
 
 
 def _normal(text: str) -> str:
-    """Case, spacing, quotes around and punctuation at the end do not tell answers apart."""
+    """Case, spacing, quotes or stars (Markdown's) around, punctuation at the end do not tell answers apart."""
     folded = " ".join(text.casefold().split())
-    bare = folded.rstrip(" .,;:!?").strip(" \"'`“”‘’«»").rstrip(" .,;:!?")
+    bare = folded.rstrip(" .,;:!?")
+    if starred := _STARRED.fullmatch(bare):
+        bare = starred[2].rstrip(" .,;:!?")
+    bare = bare.strip(" \"'`“”‘’«»").rstrip(" .,;:!?")
     return bare or folded
 
 

@@ -1,0 +1,290 @@
+"""What a teacher behind a server is told, what it never is, and what comes of asking it several times."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from players import sum_task
+from servers import ModelServer, call, say, text
+from services import WebService
+from virtual import VirtualServer
+
+from tmcli import drift, suites, toolbox
+from tmcli.environments.world import World
+from tmcli.episode import Limits, play
+from tmcli.filters.rules import standard
+from tmcli.importers.stabletoolbench import read
+from tmcli.policies import Sampling
+from tmcli.policies.openai import OpenAI
+from tmcli.protocol import TAGS, describe, prompt
+from tmcli.records import Json, Task, Trajectory, new_task
+from tmcli.score import judge
+
+# ---- the prompts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["teacher", "teacher_direct", "hint"])
+def test_a_prompt_speaks_of_no_domain(name: str) -> None:
+    """No tool and no toolbox of ours: the test set least of all."""
+    words = set(re.findall(r"\w+", prompt(name).lower()))
+    for box in map(toolbox.load, toolbox.names()):
+        assert box.name not in words
+        assert not words & {tool["function"]["name"].lower() for tool in box.tools}
+
+
+def test_the_method_is_told_in_our_markup() -> None:
+    tags = {tag for tag in TAGS if f"<{tag}>" in prompt("teacher")}
+    assert tags == set(TAGS)
+    assert {tag for tag in TAGS if f"<{tag}>" in prompt("teacher_direct")} == {"plan", "answer"}
+    example = prompt("teacher").partition("An example")[2]
+    said = [describe(line) for line in example.splitlines() if line.strip().startswith("<")]
+    assert [turn.phase for turn in said].count("trial") == 2
+    assert said[-1].answer == "Ada Moss"
+    assert all(turn.state == "ok" for turn in said)
+
+
+# ---- what a model is never told ------------------------------------------------------------------
+
+SECRETS: Json = {
+    "answer": ["SECRET-GOLD"],
+    "check": "exact",
+    "plan": [{"name": "SECRET-PLAN", "arguments": {"SECRET-ARGUMENT": "SECRET-VALUE"}}],
+    "subgoals": {"SECRET-TOOL": ["SECRET-SUBGOAL"]},
+    "tags": {"SECRET-TAG": "SECRET-WORD", "toolbox": "SECRET-BOX"},
+    "source": "SECRET-SOURCE",
+}
+TEXT: Json = {"type": "string"}
+
+
+def tool(name: str, **properties: Json) -> Json:
+    parameters = {"type": "object", "properties": properties, "required": list(properties)[:1]}
+    function = {"name": name, "description": f"Does {name}.", "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def asked(tools: list[Json], **env: Any) -> Task:
+    return new_task(messages=[{"role": "user", "content": "What is it?"}], tools=tools, env=env, answer=[])
+
+
+def in_toolbox(*kinds: str) -> Callable[[Path, ExitStack], Task]:
+    return lambda folder, stack: next(suites.suite("train", 1, 5, list(kinds)))
+
+
+def in_python(folder: Path, stack: ExitStack) -> Task:
+    code = "# SECRET-CODE\ndef look(place):\n    secret = 'SECRET-CODE'\n    raise ValueError('not there')\n"
+    other = "def count(day):\n    return 3\n"
+    tools = [tool("look", place=TEXT), tool("count", day={**TEXT, "format": "date"})]
+    return asked(tools, kind="python", codes={"look": code, "count": other})
+
+
+def in_http(folder: Path, stack: ExitStack) -> Task:
+    parameter = {"name": "day", "in": "query", "required": True, "schema": TEXT}
+    operation = {"operationId": "count", "parameters": [parameter]}
+    paths = {"/SECRET-path": {"get": {**operation, "responses": {"200": {"description": "-"}}}}}
+    document = {"openapi": "3.1.0", "info": {"title": "SECRET-API"}, "paths": paths}
+    (folder / "SECRET-api.json").write_text(json.dumps(document))
+    service = stack.enter_context(WebService({"paths": {}}))
+    where = {"openapi": str(folder / "SECRET-api.json"), "base_url": service.url}
+    return asked([tool("count", day=TEXT)], kind="http", **where)
+
+
+def in_mcp(folder: Path, stack: ExitStack) -> Task:
+    server = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py")), "small"]}
+    server["env"] = {"NAME": "SECRET-KEY"}
+    (folder / "SECRET-mcp.json").write_text(json.dumps({"mcpServers": {"one": server}}))
+    return asked([tool("echo", word=TEXT)], kind="mcp", config=str(folder / "SECRET-mcp.json"))
+
+
+def in_stabletoolbench(folder: Path, stack: ExitStack) -> Task:
+    entry = {
+        "category_name": "Media",
+        "tool_name": "Vimeo",
+        "api_name": "Search",
+        "api_description": "Finds.",
+        "required_parameters": [{"name": "query", "type": "STRING", "description": "", "default": ""}],
+        "optional_parameters": [],
+    }
+    row = {"query": "What is it?", "query_id": 7, "relevant APIs": [["Vimeo", "Search"]], "api_list": [entry]}
+    (folder / "G1.json").write_text(json.dumps([row]))
+    server = stack.enter_context(VirtualServer({("vimeo", "search"): entry}))
+    return next(iter(read(str(folder / "G1.json"), server.url)))
+
+
+def in_replay(folder: Path, stack: ExitStack) -> Task:
+    calls = [{"name": "look", "arguments": {"place": "SECRET-call"}, "ok": True, "text": "SECRET-reply"}]
+    recording = {"kind": "recording", "v": 1, "task": "SECRET-task", "calls": calls}
+    (folder / "SECRET.jsonl").write_text(json.dumps(recording) + "\n")
+    where = {"recording": str(folder / "SECRET.jsonl"), "task": "SECRET-task"}
+    return asked([tool("look", place=TEXT)], kind="replay", **where)
+
+
+def simulated(folder: Path, stack: ExitStack) -> Task:
+    return asked([tool("look", place=TEXT), tool("count", day=TEXT)], kind="simulate")
+
+
+def drifted(make: Callable[[Path, ExitStack], Task]) -> Callable[[Path, ExitStack], Task]:
+    kinds = ["rename", "undocument", "stale", "format", "wrap"]
+    return lambda folder, stack: drift.apply(make(folder, stack), kinds, 1)
+
+
+PLAIN = {
+    "python": in_python,
+    "http": in_http,
+    "mcp": in_mcp,
+    "stabletoolbench": in_stabletoolbench,
+    "replay": in_replay,
+    "simulate": simulated,
+}
+WORLDS: dict[str, Callable[[Path, ExitStack], Task]] = {
+    "toolbox": in_toolbox(),
+    **{f"toolbox, {kind}": in_toolbox(kind) for kind in (*drift.KINDS, "all")},
+    **PLAIN,
+    **{f"{name}, drifted": drifted(make) for name, make in PLAIN.items()},
+}
+
+
+def curious(body: Json) -> Json:
+    """Calls all there is, rightly and wrongly; answers wrongly, is told so, calls again, answers."""
+    offered = [tool["function"] for tool in body.get("tools", [])]
+    made: list[str] = []
+    for function in offered:
+        names = function.get("parameters", {}).get("properties", {})
+        made += [function["name"], json.dumps(dict.fromkeys(names, "2024-05-31"))]
+    match sum(message["role"] == "assistant" for message in body["messages"]):
+        case 0:
+            return call(*made[:16], content="<trial>all</trial>")
+        case 1:
+            return call(made[0], "{broken", "unheard_of", '{"a": 1}', content="<plan>worse</plan>")
+        case 2:
+            return text("<answer>wrong</answer>")
+        case 3:
+            return call(*made[:2], content="<plan>again</plan>")
+    return text("<answer>still wrong</answer>")
+
+
+def requests_of(task: Task) -> tuple[list[Json], Trajectory]:
+    """Everything that was sent, and the record of it."""
+
+    async def run(url: str) -> Trajectory:
+        world, policy = World(timeout_s=20), OpenAI(f"m@{url}", Sampling())
+        try:
+            return await play(task, 0, policy, world, Limits(hints=True, max_tokens=10**6))
+        finally:
+            await policy.aclose()
+            await world.close()
+
+    with ModelServer(curious) as server:
+        played = asyncio.run(run(server.url))
+        return server.requests, played
+
+
+BODY = {"model", "messages", "tools", "temperature", "max_tokens", "max_completion_tokens", "seed", "top_p"}
+
+
+@pytest.mark.parametrize("where", WORLDS)
+def test_no_request_holds_what_the_task_hides(where: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        task = WORLDS[where](tmp_path, stack)
+        task = replace(task, **SECRETS, env={**task.env, "note": "SECRET-ENV"})
+        sent, played = requests_of(task)
+    assert (played.status, played.stop, played.failure) == ("ok", "answer", None)
+    assert len(sent) == 5
+    assert [turn.get("hint", False) for turn in played.turns] == [False, False, True, False, False]
+    told = json.dumps(sent)
+    assert "SECRET" not in told
+    assert task.id not in told
+    # Nothing is there but the method, the question, the tools shown, its own words, their replies, the hint.
+    replies = {message["content"] for message in played.messages if message["role"] == "tool"}
+    for body in sent:
+        assert set(body) <= BODY
+        assert body["tools"] == task.tools
+        system, *rest = body["messages"]
+        assert system == {"role": "system", "content": prompt("teacher")}
+        assert rest[: len(task.messages)] == task.messages
+        for message in rest[len(task.messages) :]:
+            match message["role"]:
+                case "assistant":
+                    assert set(message) <= {"role", "content", "tool_calls"}
+                case "tool":
+                    assert message["content"] in replies
+                case other:
+                    assert (other, message["content"]) == ("user", prompt("hint"))
+
+
+def hidden(task: Task) -> Iterator[str]:
+    """Texts that would help: golds, plan, sub-goals; not those that the question itself holds."""
+    values = [*task.answer, *(gold for golds in (task.subgoals or {}).values() for gold in golds)]
+    question = json.dumps([task.messages, task.tools])
+    yield from (value for value in values if not re.search(rf"(?<!\w){re.escape(value)}(?!\w)", question))
+    yield json.dumps(task.plan)
+    yield task.source
+    yield task.id
+
+
+@pytest.mark.parametrize("kinds", [[], ["all"]])
+def test_real_tasks_come_without_their_golds(kinds: list[str]) -> None:
+    """With golds as they are: nothing of them before a tool has told."""
+    for task in suites.suite("train", 12, 2, kinds):
+        sent, _ = requests_of(task)
+        for body in sent:
+            ours = [m for m in body["messages"] if m["role"] in ("system", "user")]
+            told = json.dumps([ours, body["tools"]])
+            for value in hidden(task):
+                assert not re.search(rf"(?<!\w){re.escape(value)}(?!\w)", told), (task.id, value)
+
+
+# ---- a model that does not know our tags ---------------------------------------------------------
+
+
+def answering(*choices: Json, task: Task | None = None) -> Trajectory:
+    async def run(url: str) -> Trajectory:
+        world, policy = World(), OpenAI(f"m@{url}", Sampling())
+        try:
+            return await play(task or sum_task(), 0, policy, world, Limits())
+        finally:
+            await policy.aclose()
+            await world.close()
+
+    with ModelServer(say(*choices)) as server:
+        return judge(asyncio.run(run(server.url)))
+
+
+ADD = call("add", '{"a": 0, "b": 1}')
+AUTHOR = sum_task(answer=["Jane Austen"], check="exact")
+
+
+@pytest.mark.parametrize(
+    ("final", "task", "right"),
+    [
+        ("1", None, True),
+        ("The sum is **1**.", None, True),
+        ("0 + 1 = 1", None, False),  # the first number counts
+        ("Jane Austen", AUTHOR, True),
+        ("**Jane Austen**", AUTHOR, True),
+        ("**Jane Austen.**", AUTHOR, True),
+        ("The author is Jane Austen.", AUTHOR, False),  # exact: the answer alone
+        ("The author is **Jane Austen**.", replace(AUTHOR, check="contains"), True),
+        ("Which author do you mean?", AUTHOR, False),
+        (None, AUTHOR, False),
+    ],
+)
+def test_without_tags_the_last_words_are_the_answer(
+    final: str | None, task: Task | None, right: bool
+) -> None:
+    """Native calls and plain text: the outcome counts as ever, format pays for the last turn alone."""
+    got = answering(ADD, text(final), task=task)
+    assert (got.stop, got.prediction, got.status) == ("no_call", final, "ok")
+    assert [turn["phase"] for turn in got.turns] == ["execution", "execution"]
+    assert got.scores == {"answer": float(right), "format": 0.5, "trial": 0.0, "repeat": 0.0}
+    assert got.reward == pytest.approx(right + 0.05)
+    dropped = next((why for rule in standard() if (why := rule(got)) is not None), None)
+    assert dropped == (None if right else "wrong_answer" if final else "no_answer")
