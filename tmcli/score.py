@@ -101,7 +101,7 @@ def _set(prediction: str, gold: str) -> bool:
 
 
 def _normal(text: str) -> str:
-    """Case, spacing, quotes or stars (Markdown's) around, punctuation at the end do not tell answers apart."""
+    """Case, spacing, quotes or stars (Markdown) around, and punctuation at the end tell no answers apart."""
     folded = " ".join(text.casefold().split())
     bare = folded.rstrip(" .,;:!?")
     if starred := _STARRED.fullmatch(bare):
