@@ -29,9 +29,9 @@ def waiting(task: Task, sample: int) -> float:
 
 def test_output_keeps_input_order_under_concurrency() -> None:
     player = Player([said(write_call("add", {"a": 1, "b": 1})), ANSWER], waiting)
-    work = list(jobs(tasks(15), samples=2))
+    work = [(task, sample) for task in tasks(15) for sample in (0, 1)]
     with Runner(player, Limits(), concurrency=6) as runner:
-        got = list(runner.run(work))
+        got = list(runner.run(jobs(tasks(15), samples=2)))
     assert [t.id for t in got] == [f"{task.id}#{sample}" for task, sample in work]
     assert {t.stop for t in got} == {"answer"}
     assert 1 < player.most_running <= 6
@@ -53,7 +53,7 @@ def test_jobs_are_taken_as_needed_so_an_endless_stream_works() -> None:
         nonlocal taken
         for i in count():
             taken += 1
-            yield sum_task(i), 0
+            yield Job(sum_task(i))
 
     with Runner(Player([ANSWER]), Limits(), concurrency=2) as runner:
         assert len(list(islice(runner.run(endless()), 5))) == 5
@@ -71,7 +71,7 @@ def test_a_slow_first_episode_does_not_let_the_rest_pile_up() -> None:
 def test_leaving_early_ends_what_was_started() -> None:
     player = Player([ANSWER], lambda task, sample: 0.0 if sample == 0 else 60.0)
     with Runner(player, Limits(), concurrency=4) as runner:
-        runs = runner.run((sum_task(i), min(i, 1)) for i in range(10))
+        runs = runner.run(Job(sum_task(i), (min(i, 1),)) for i in range(10))
         next(runs)
         runs.close()  # type: ignore[attr-defined]
         assert player.running == 0
@@ -80,7 +80,7 @@ def test_leaving_early_ends_what_was_started() -> None:
 def test_an_iterator_left_behind_ends_with_its_runner() -> None:
     player = Player([ANSWER], lambda task, sample: 0.0 if sample == 0 else 60.0)
     with Runner(player, Limits(), concurrency=4) as runner:
-        runs = runner.run((sum_task(i), min(i, 1)) for i in range(10))
+        runs = runner.run(Job(sum_task(i), (min(i, 1),)) for i in range(10))
         next(runs)
     assert player.running == 0
     runs.close()  # type: ignore[attr-defined]  # after the runner: not an error
@@ -150,4 +150,7 @@ def test_the_key_tells_what_shapes_an_episode() -> None:
 
 def test_jobs_leave_out_what_is_done() -> None:
     first, second = tasks(2)
-    assert list(jobs([first, second], 2, {f"{first.id}#1", f"{second.id}#0"})) == [(first, 0), (second, 1)]
+    assert list(jobs([first, second], 2, {f"{first.id}#1", f"{second.id}#0"})) == [
+        Job(first, (0,)),
+        Job(second, (1,)),
+    ]

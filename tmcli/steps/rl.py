@@ -76,9 +76,11 @@ class Rollouts:
 
     def __call__(self, prompts: list[str], trainer: Any) -> Json:
         """`prompts` come repeated, a group's members next to each other."""
+        from tmcli.runner import Job
+
         jobs = []
         for task_id in prompts:
-            jobs.append((self.tasks[task_id], self.played[task_id]))
+            jobs.append(Job(self.tasks[task_id], (self.played[task_id],)))
             self.played[task_id] += 1
         played = [judge(t, self.options.reward) for t in self.runner.run(jobs)]
         rewards = self._rewards(played)
