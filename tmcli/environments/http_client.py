@@ -22,8 +22,7 @@ import httpx
 
 from tmcli.environments.openapi.keys import Key, hidden
 from tmcli.environments.openapi.request import Request
-from tmcli.errors import UsageError
-from tmcli.http import Patience, address, retry_after
+from tmcli.http import Patience, address, fast_transport, retry_after
 
 __all__ = ["Answer", "Client", "NoAnswer", "Patience", "address", "retry_after"]
 
@@ -185,19 +184,16 @@ class Client:
 
 def _connect() -> httpx.AsyncClient:
     forgetful = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # each session keeps its own
-    try:
-        return httpx.AsyncClient(
-            cookies=forgetful,
-            headers={
-                "Accept": "application/json, */*;q=0.5",
-                "Accept-Encoding": "identity",
-                "User-Agent": "tm",
-            },
-            timeout=None,  # noqa: S113  the whole try is timed
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
-        raise UsageError("the proxy in HTTPS_PROXY or ALL_PROXY cannot be used", "unset it") from error
+    return httpx.AsyncClient(
+        transport=fast_transport(),
+        cookies=forgetful,
+        headers={
+            "Accept": "application/json, */*;q=0.5",
+            "Accept-Encoding": "identity",
+            "User-Agent": "tm",
+        },
+        timeout=None,  # noqa: S113  the whole try is timed
+    )
 
 
 async def _read(response: httpx.Response) -> tuple[bytes, bool]:
