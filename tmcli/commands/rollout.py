@@ -6,7 +6,9 @@ from tmcli import ledger
 from tmcli.commands import options
 from tmcli.commands.options.bundles import Machines, Playing, Serving, Spending, Writing, player, setup
 from tmcli.episode import Limits
+from tmcli.estimate import estimate
 from tmcli.policies import Sampling
+from tmcli.runner import shard
 from tmcli.steps.rollout import rollout
 
 
@@ -39,8 +41,14 @@ def run(
     sampling = Sampling(playing.temperature, playing.top_p, max_new_tokens, seed)
     limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens)
     made = setup(policy, sampling, limits, playing, serving, spending)
+    part = shard(machines.shard)
     with writing.aside() as aside:
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
+        if spending.dry_run:
+            estimate(chosen, made, samples, shard=part).tell()
+            return
         with player(made, playing, writing, machines) as who, writing.journal(who.key) as journal:
-            total = ledger.expected(tasks, n, samples, journal)
-            ledger.keep(rollout(chosen, who, samples, journal.done), journal, total)
+            total = ledger.expected(tasks, n, samples, journal, part)
+            ordered = not writing.unordered
+            played = rollout(chosen, who, samples, journal.done, shard=part, ordered=ordered)
+            ledger.keep(played, journal, total, who)

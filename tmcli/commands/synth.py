@@ -10,7 +10,9 @@ from tmcli import ledger
 from tmcli.commands import options
 from tmcli.commands.options.bundles import Machines, Playing, Serving, Spending, Writing, player, setup
 from tmcli.episode import Limits
+from tmcli.estimate import estimate
 from tmcli.policies import Sampling
+from tmcli.runner import shard
 from tmcli.steps.synth import synth
 
 Teacher = Annotated[
@@ -62,10 +64,18 @@ def run(
     a tool's machinery breaks, the episode is invalid: counted, and played again by --resume.
     """
     sampling = Sampling(playing.temperature, playing.top_p, max_new_tokens, seed)
-    limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens)
+    limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens, hints=hints)
     made = setup(teacher, sampling, limits, playing, serving, spending)
+    part = shard(machines.shard)
     with writing.aside() as aside:
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
+        if spending.dry_run:
+            estimate(chosen, made, samples, enough=until_correct, shard=part).tell()
+            return
         with player(made, playing, writing, machines) as who, writing.journal(who.key) as journal:
-            total = ledger.expected(tasks, n, samples, journal)
-            ledger.keep(synth(chosen, who, samples, journal.done), journal, total)
+            total = ledger.expected(tasks, n, samples, journal, part)
+            ordered = not writing.unordered
+            played = synth(
+                chosen, who, samples, journal.done, enough=until_correct, shard=part, ordered=ordered
+            )
+            ledger.keep(played, journal, total, who)

@@ -22,12 +22,11 @@ from tmcli.errors import UsageError
 
 if TYPE_CHECKING:  # `tm --help` needs the options, not what the methods need
     from tmcli import io
-    from tmcli.cluster import Cluster
     from tmcli.episode import Limits
     from tmcli.journal import Journal
     from tmcli.meter import Budget, Price
     from tmcli.policies import Sampling, Service
-    from tmcli.runner import Runner, Setup
+    from tmcli.runner import Player, Setup
 
 
 def expanded(run: Callable[..., None]) -> Callable[..., None]:
@@ -159,13 +158,9 @@ class Spending:
 
     def price(self, policy: str) -> Price | None:
         """What this policy's tokens cost, where anybody knows."""
-        from tmcli.meter import Price
+        from tmcli.prices import price_or
 
-        if (self.price_in is None) != (self.price_out is None):
-            raise UsageError("--price-in and --price-out go together", "give both; 0 is a price")
-        if self.price_in is not None and self.price_out is not None:
-            return Price(self.price_in, self.price_out)
-        return None
+        return price_or(policy, self.price_in, self.price_out)
 
     def budget(self) -> Budget:
         from tmcli.meter import Budget
@@ -216,7 +211,7 @@ def setup(
 
 def player(
     setup: Setup, playing: Playing, writing: Writing, machines: Machines
-) -> Runner | Cluster:
+) -> Player:
     """Who plays the episodes: a runner in this process, or the workers of a cluster."""
     if machines.engine == "ray":
         from tmcli.cluster import Cluster
