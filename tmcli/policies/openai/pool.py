@@ -111,12 +111,13 @@ class Pool:
     def _choose(self, stick: Stick) -> Server:
         """Where the next request of this episode goes."""
         now = monotonic()
-        if self.n_down:
-            for server in self.servers:  # this request finds out whether it is back
-                if server.breaker.due(now):
-                    return server
-            if stick.server is not None and not stick.server.breaker.is_open:
-                return stick.server
+        home = stick.server if stick.server is not None and not stick.server.breaker.is_open else None
+        for server in self.servers if self.n_down else ():
+            if server.breaker.due(now):  # this request finds out whether it is back
+                stick.server = home or server
+                return server
+        if home is not None:
+            return home
         up = [server for server in self.servers if not server.breaker.is_open]
         if not up:
             return min(self.servers, key=lambda server: server.breaker.next_probe_at)
