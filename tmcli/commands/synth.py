@@ -31,7 +31,8 @@ UntilCorrect = Annotated[
     ),
 ]
 Hints = Annotated[
-    bool, typer.Option("--hints", help="Send a wrong answer back once, to be corrected; marked in the record.")
+    bool,
+    typer.Option("--hints", help="Send a wrong answer back once to be corrected; the record says so."),
 ]
 
 

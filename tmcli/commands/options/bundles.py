@@ -104,14 +104,14 @@ class Serving:
         Literal["auto", "native", "text"],
         typer.Option(
             "--protocol",
-            help="How calls travel: native, in the API's own fields; text, where a server knows no tools; auto"
+            help="How calls travel: native, in the API's own fields; text, for servers without tools; auto"
             " asks the server.",
         ),
     ] = "auto"
     extra_body: Annotated[
         str,
         typer.Option(
-            "--extra-body", metavar="JSON", help='More fields of each request, as \'{"top_k": 20}\'.'
+            "--extra-body", metavar="JSON", help="More fields of each request, as '{\"top_k\": 20}'."
         ),
     ] = ""
     cache: Annotated[
@@ -134,7 +134,10 @@ class Spending:
     price_in: Annotated[
         float | None,
         typer.Option(
-            "--price-in", min=0.0, metavar="USD", help="Price of a million prompt tokens, where tm knows none."
+            "--price-in",
+            min=0.0,
+            metavar="USD",
+            help="Price of a million prompt tokens where tm knows none.",
         ),
     ] = None
     price_out: Annotated[
@@ -181,7 +184,9 @@ class Machines:
     ] = "local"
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS, or one here."),
+        typer.Option(
+            "--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS or one here."
+        ),
     ] = None
     workers: Annotated[
         int | None,
@@ -209,9 +214,7 @@ def setup(
     )
 
 
-def player(
-    setup: Setup, playing: Playing, writing: Writing, machines: Machines
-) -> Player:
+def player(setup: Setup, playing: Playing, writing: Writing, machines: Machines) -> Player:
     """Who plays the episodes: a runner in this process, or the workers of a cluster."""
     if machines.engine == "ray":
         from tmcli.cluster import Cluster
