@@ -23,6 +23,8 @@ from tmcli.records import Trajectory
 PILOTS = 8
 """Episodes at once under a budget until the first has ended: nobody knows yet what one takes."""
 
+REMEDY = "--resume with a larger one plays the rest"
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -84,9 +86,10 @@ class Meter:
         """A request is about to be sent. Raises `Spent` when the budget forbids it, uncounted."""
         for name, used, most, _ in self._limits():
             if used >= most:
-                self.stopped = _sentence(name, most, used)
+                error = Spent(_sentence(name, most, used), REMEDY)
+                self.stopped = str(error)
                 self._spent = True
-                raise Spent(self.stopped, "--resume with a larger one plays the rest")
+                raise error
         self.requests += 1
 
     def answered(self, prompt_tokens: int, completion_tokens: int, *, cached: bool = False) -> None:
@@ -117,14 +120,14 @@ class Meter:
         self.stopped = None
         for name, used, most, mean in self._limits():
             if used and used >= most:
-                self.stopped = _sentence(name, most, used)
+                self.stopped = f"{_sentence(name, most, used)}; {REMEDY}"
             elif not self.ended:
                 if running >= PILOTS:
                     self.stopped = "nobody knows yet what an episode takes"
             elif used and used + (running + 1) * mean > most:
                 # nothing used so far: all comes out of a cache, or nobody is asked
                 why = _sentence(name, most, used, "nearly ")
-                self.stopped = f"{why}; one more episode takes about {_amount(name, mean)}"
+                self.stopped = f"{why}, one more episode takes about {_amount(name, mean)}; {REMEDY}"
         return self.stopped is None
 
     def played(self, trajectory: Trajectory) -> None:

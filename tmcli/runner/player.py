@@ -31,6 +31,11 @@ class Player(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def running(self) -> int:
+        """Episodes that are played at this moment."""
+        return sum(len(run.tasks) for run in self._runs)
+
     @abstractmethod
     async def play(self, task: Task, sample: int) -> Trajectory:
         """One episode, judged. Raises `Spent`, and what a wrong set-up raises."""
