@@ -23,7 +23,7 @@ from tmcli.environments.world import World
 from tmcli.episode import Limits, play
 from tmcli.errors import PolicyFailure
 from tmcli.filters.rules import standard
-from tmcli.policies import Policy, Sampling
+from tmcli.policies import Calls, Policy, Sampling, Service
 from tmcli.policies.openai import OpenAI
 from tmcli.policies.scripted import Scripted
 from tmcli.protocol import prompt, write_call
@@ -192,12 +192,14 @@ def test_the_embedded_teacher_stays_with_its_answer() -> None:
 # ---- over the wire -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_a_server_hears_the_hint_and_no_mark(native: bool) -> None:
-    add = call("add", '{"a": 0, "b": 1}') if native else text(write_call("add", {"a": 0, "b": 1}))
+@pytest.mark.parametrize("protocol", ["native", "text"])
+def test_a_server_hears_the_hint_and_no_mark(protocol: Calls) -> None:
+    written = text(write_call("add", {"a": 0, "b": 1}))
+    add = call("add", '{"a": 0, "b": 1}') if protocol == "native" else written
     brain = say(add, text("<answer>12</answer>"), add, text("<answer>1</answer>"))
     with ModelServer(brain) as server:
-        got = episode(OpenAI(f"m@{server.url}", Sampling()), hints=True)
+        policy = OpenAI(f"m@{server.url}", Sampling(), service=Service(protocol=protocol))
+        got = episode(policy, hints=True)
         last = server.requests[-1]
     assert (got.stop, got.prediction, marks(got)) == ("answer", "1", [1])
     heard = [message for message in last["messages"] if message["role"] != "system"]

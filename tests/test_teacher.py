@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from players import sum_task
-from servers import ModelServer, call, say, text
+from servers import Brain, ModelServer, call, say, text
 from services import WebService
 from virtual import VirtualServer
 
@@ -23,9 +23,9 @@ from tmcli.environments.world import World
 from tmcli.episode import Limits, play
 from tmcli.filters.rules import standard
 from tmcli.importers.stabletoolbench import read
-from tmcli.policies import Sampling
+from tmcli.policies import Calls, Sampling, Service
 from tmcli.policies.openai import OpenAI
-from tmcli.protocol import TAGS, describe, prompt
+from tmcli.protocol import CALL_CLOSE, CALL_OPEN, TAGS, describe, prompt
 from tmcli.records import Json, Task, Trajectory, new_task
 from tmcli.score import judge
 
@@ -152,50 +152,63 @@ WORLDS: dict[str, Callable[[Path, ExitStack], Task]] = {
 }
 
 
-def curious(body: Json) -> Json:
+def curious(tools: list[Json], protocol: Calls) -> Brain:
     """Calls all there is, rightly and wrongly; answers wrongly, is told so, calls again, answers."""
-    offered = [tool["function"] for tool in body.get("tools", [])]
     made: list[str] = []
-    for function in offered:
+    for function in (tool["function"] for tool in tools):
         names = function.get("parameters", {}).get("properties", {})
         made += [function["name"], json.dumps(dict.fromkeys(names, "2024-05-31"))]
-    match sum(message["role"] == "assistant" for message in body["messages"]):
-        case 0:
-            return call(*made[:16], content="<trial>all</trial>")
-        case 1:
-            return call(made[0], "{broken", "unheard_of", '{"a": 1}', content="<plan>worse</plan>")
-        case 2:
-            return text("<answer>wrong</answer>")
-        case 3:
-            return call(*made[:2], content="<plan>again</plan>")
-    return text("<answer>still wrong</answer>")
+
+    def calls(*pairs: str, content: str) -> Json:
+        if protocol == "native":
+            return call(*pairs, content=content)
+        each = zip(pairs[::2], pairs[1::2], strict=True)
+        bodies = (f'{CALL_OPEN}{{"name": "{a}", "arguments": {b}}}{CALL_CLOSE}' for a, b in each)
+        return text(content + "".join(bodies))
+
+    return say(
+        calls(*made[:16], content="<trial>all</trial>"),
+        calls(made[0], "{broken", "unheard_of", '{"a": 1}', content="<plan>worse</plan>"),
+        text("<answer>wrong</answer>"),
+        calls(*made[:2], content="<plan>again</plan>"),
+        text("<answer>still wrong</answer>"),
+    )
 
 
-def requests_of(task: Task) -> tuple[list[Json], Trajectory]:
-    """Everything that was sent, and the record of it."""
+def served(
+    brain: Brain, task: Task, limits: Limits, protocol: Calls = "native"
+) -> tuple[list[Json], Trajectory]:
+    """Everything that was sent, and the judged record of it."""
 
     async def run(url: str) -> Trajectory:
-        world, policy = World(timeout_s=20), OpenAI(f"m@{url}", Sampling())
+        world = World(timeout_s=20)
+        policy = OpenAI(f"m@{url}", Sampling(), service=Service(protocol=protocol))
         try:
-            return await play(task, 0, policy, world, Limits(hints=True, max_tokens=10**6))
+            return await play(task, 0, policy, world, limits)
         finally:
             await policy.aclose()
             await world.close()
 
-    with ModelServer(curious) as server:
-        played = asyncio.run(run(server.url))
+    with ModelServer(brain) as server:
+        played = judge(asyncio.run(run(server.url)))
         return server.requests, played
+
+
+def requests_of(task: Task, protocol: Calls = "native") -> tuple[list[Json], Trajectory]:
+    limits = Limits(hints=True, max_tokens=10**6)
+    return served(curious(task.tools, protocol), task, limits, protocol)
 
 
 BODY = {"model", "messages", "tools", "temperature", "max_tokens", "max_completion_tokens", "seed", "top_p"}
 
 
+@pytest.mark.parametrize("protocol", ["native", "text"])
 @pytest.mark.parametrize("where", WORLDS)
-def test_no_request_holds_what_the_task_hides(where: str, tmp_path: Path) -> None:
+def test_no_request_holds_what_the_task_hides(where: str, protocol: Calls, tmp_path: Path) -> None:
     with ExitStack() as stack:
         task = WORLDS[where](tmp_path, stack)
         task = replace(task, **SECRETS, env={**task.env, "note": "SECRET-ENV"})
-        sent, played = requests_of(task)
+        sent, played = requests_of(task, protocol)
     assert (played.status, played.stop, played.failure) == ("ok", "answer", None)
     assert len(sent) == 5
     assert [turn.get("hint", False) for turn in played.turns] == [False, False, True, False, False]
@@ -206,10 +219,13 @@ def test_no_request_holds_what_the_task_hides(where: str, tmp_path: Path) -> Non
     replies = {message["content"] for message in played.messages if message["role"] == "tool"}
     for body in sent:
         assert set(body) <= BODY
-        assert body["tools"] == task.tools
         system, *rest = body["messages"]
-        assert system == {"role": "system", "content": prompt("teacher")}
         assert rest[: len(task.messages)] == task.messages
+        assert system["content"].startswith(prompt("teacher"))
+        if protocol == "text":
+            continue
+        assert body["tools"] == task.tools
+        assert system == {"role": "system", "content": prompt("teacher")}
         for message in rest[len(task.messages) :]:
             match message["role"]:
                 case "assistant":
@@ -245,19 +261,6 @@ def test_real_tasks_come_without_their_golds(kinds: list[str]) -> None:
 # ---- a model that does not know our tags ---------------------------------------------------------
 
 
-def answering(*choices: Json, task: Task | None = None) -> Trajectory:
-    async def run(url: str) -> Trajectory:
-        world, policy = World(), OpenAI(f"m@{url}", Sampling())
-        try:
-            return await play(task or sum_task(), 0, policy, world, Limits())
-        finally:
-            await policy.aclose()
-            await world.close()
-
-    with ModelServer(say(*choices)) as server:
-        return judge(asyncio.run(run(server.url)))
-
-
 ADD = call("add", '{"a": 0, "b": 1}')
 AUTHOR = sum_task(answer=["Jane Austen"], check="exact")
 
@@ -281,7 +284,7 @@ def test_without_tags_the_last_words_are_the_answer(
     final: str | None, task: Task | None, right: bool
 ) -> None:
     """Native calls and plain text: the outcome counts as ever, format pays for the last turn alone."""
-    got = answering(ADD, text(final), task=task)
+    _, got = served(say(ADD, text(final)), task or sum_task(), Limits())
     assert (got.stop, got.prediction, got.status) == ("no_call", final, "ok")
     assert [turn["phase"] for turn in got.turns] == ["execution", "execution"]
     assert got.scores == {"answer": float(right), "format": 0.5, "trial": 0.0, "repeat": 0.0}
