@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import sys
@@ -48,9 +49,18 @@ Brain = Callable[[Json], "Json | Trouble"]
 class ModelServer:
     """An HTTP server in threads of its own; `requests`, `keys`, `paths` and `times` tell what came."""
 
-    def __init__(self, brain: Brain, troubles: Iterable[Trouble | None] = ()) -> None:
+    def __init__(
+        self,
+        brain: Brain,
+        troubles: Iterable[Trouble | None] = (),
+        tools: Callable[[Json], Json | Trouble] | None = None,
+    ) -> None:
         self.brain = brain
         self.troubles = list(troubles)
+        self.tools = takes_tools if tools is None else tools
+        """How it treats tools: what it answers to the probe of `--protocol auto`."""
+        self.probes: list[Json] = []
+        """The probe's requests: they are no part of `requests`, and meet no trouble."""
         self.requests: list[Json] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
@@ -103,6 +113,15 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if is_probe(body):
+                server.probes.append(body)
+                told = server.tools(body)
+                if isinstance(told, Trouble):
+                    self.fail(told)
+                else:
+                    choices = [{"index": 0, "finish_reason": "length", **text("Hello")}]
+                    self.send(200, json.dumps({"choices": choices, "usage": told}), {})
+                return
             trouble = server.take(self, body)
             if trouble is not None and trouble.delay_s:
                 time.sleep(trouble.delay_s)
@@ -149,10 +168,23 @@ def _handler(server: ModelServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def is_probe(body: Json) -> bool:
+    """Does this request ask no more than whether tools are taken?"""
+    return bool(body["messages"] == [{"role": "user", "content": "Hi"}])
+
+
+def takes_tools(body: Json) -> Json:
+    """A server that shows tools to the model: its prompt is longer with them."""
+    return {"prompt_tokens": 60 if "tools" in body else 10}
+
+
 def complaint(body: Json) -> str:
     """What the real API would refuse in these messages; empty when nothing."""
     open_ids: list[str] = []
+    names = {tool["function"]["name"] for tool in body.get("tools", [])}
     for message in body["messages"]:
+        if not isinstance(message.get("content"), str):
+            return "a message without content"
         if message["role"] == "tool":
             if message["tool_call_id"] not in open_ids:
                 return f"tool message {message['tool_call_id']} answers no call"
@@ -160,8 +192,15 @@ def complaint(body: Json) -> str:
             continue
         if open_ids:
             return f"calls without a reply: {open_ids}"
+        if message.get("tool_calls") == []:
+            return "an empty list of calls"
         for call in message.get("tool_calls", []):
+            if not isinstance(call["id"], str) or not call["id"] or call["id"] in open_ids:
+                return f"the id {call['id']!r} is no id, or another call's"
             open_ids.append(call["id"])
+            name = call["function"]["name"]
+            if name not in names and not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
+                return f"no function can be called {name!r}"
             try:
                 arguments = json.loads(call["function"]["arguments"])
             except ValueError:

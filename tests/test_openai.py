@@ -107,10 +107,10 @@ def test_the_request_holds_messages_tools_and_sampling_and_nothing_else(task: Ta
     }
 
 
-def test_the_teacher_prompt_replaces_only_the_trial_prompt(task: Task) -> None:
+def test_a_served_model_is_told_the_whole_method_of_either_style(task: Task) -> None:
     with ModelServer(say(text("x"))) as server:
         talk(server, task, lambda c: c.reply(start(task, "direct")))
-    assert server.requests[0]["messages"][0]["content"] == prompt("direct")
+    assert server.requests[0]["messages"][0]["content"] == prompt("teacher_direct")
 
 
 def test_base_url_comes_from_the_environment(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

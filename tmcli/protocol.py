@@ -19,6 +19,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -28,8 +29,9 @@ import orjson
 
 Phase = Literal["trial", "execution"]
 State = Literal["ok", "repaired", "invalid"]
-Style = Literal["trial", "direct"]
-"""`trial`: try, learn, execute. `direct`: the golden-path baseline without trials."""
+Style = Literal["trial", "direct", "propose", "closed"]
+"""`trial`: try, learn, execute. `direct`: the golden-path baseline without trials. To make tasks: `propose`
+one of one's own, and `closed`, an answer without any tool."""
 
 TAGS = ("experience", "trial", "plan", "answer")
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
@@ -38,10 +40,13 @@ CANNOT = "cannot be done"
 """The right answer where the tools cannot bring one. The prompts say so."""
 MAX_CALL_CHARS = 20_000
 """A longer call is refused unread: model text is hostile and parsing must stay cheap."""
+MAX_CALL_DEPTH = 64
+"""A deeper call is refused: what reads it next may not get to its bottom."""
 
 _NEXT = rf"(?=<(?:{'|'.join(TAGS)}|tool_call)>)"
 _TAG = {tag: re.compile(rf"<{tag}>(.*?)(?:</{tag}>|{_NEXT}|\Z)", re.DOTALL) for tag in TAGS}
 _CALL = re.compile(rf"{CALL_OPEN}(.*?)(?:{CALL_CLOSE}|(?={CALL_OPEN})|\Z)", re.DOTALL)
+_THOUGHTS = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _MARKUP = re.compile(rf"</?(?:{'|'.join(TAGS)}|tool_call|tool_response)>")
 
 
@@ -150,7 +155,9 @@ def read_call(text: str) -> tuple[Call, bool] | Fault:
     if arguments is None and "arguments" not in value:
         arguments, repaired = {}, True
     if not isinstance(arguments, dict):
-        return Fault(body[:200], f'"arguments" of {value["name"]} is not a JSON object')
+        return Fault(body[:200], f'"arguments" of {value["name"][:100]} is not a JSON object')
+    if _deep(arguments):
+        return Fault(body[:200], f"the call is nested deeper than {MAX_CALL_DEPTH} levels")
     return Call(value["name"], arguments), repaired
 
 
@@ -166,6 +173,24 @@ def write_call(name: str, arguments: dict[str, Any]) -> str:
     return f"{CALL_OPEN}{body}{CALL_CLOSE}"
 
 
+def split_thoughts(content: str) -> tuple[str, str]:
+    """(thoughts, what was said) of a model that thinks aloud in `<think>`: no markup counts in there. Where
+    the chat template opened the tag already, all before `</think>` is thought.
+
+    >>> split_thoughts("<think>maybe <answer>4</answer>?</think><answer>5</answer>")
+    ('maybe <answer>4</answer>?', '<answer>5</answer>')
+    >>> split_thoughts("hm</think>5")
+    ('hm', '5')
+    """
+    if "think>" not in content:
+        return "", content
+    opened, closed, _ = content.partition("</think>")
+    if closed and "<think>" not in opened:
+        content = f"<think>{content}"
+    thoughts = [match.group(1) for match in _THOUGHTS.finditer(content)]
+    return "\n".join(thoughts), _THOUGHTS.sub("", content)
+
+
 def strip_markup(text: str) -> str:
     """Text without our tags (what a model that ignored the protocol said as its answer)."""
     return _MARKUP.sub(" ", text).strip()
@@ -176,6 +201,20 @@ def prompt(name: str) -> str:
     """A prompt text of `prompts/`: what the student is shown (`trial`, `direct`), what a model that was
     not trained on it is told instead (`teacher`), and what a wrong answer is sent back with (`hint`)."""
     return resources.files("tmcli").joinpath("prompts", f"{name}.txt").read_text("utf-8").strip()
+
+
+def _deep(value: Any) -> bool:
+    """Is this nested deeper than a call may be?"""
+    level = [value]
+    for _ in range(MAX_CALL_DEPTH):
+        level = [part for item in level if isinstance(item, dict | list) for part in _parts(item)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _json(text: str) -> Any:

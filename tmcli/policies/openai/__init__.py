@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import asdict, replace
 from time import monotonic
 
 import httpx
@@ -25,15 +26,16 @@ from tmcli.cache import Cache
 from tmcli.errors import PolicyFailure, UsageError
 from tmcli.http import Patience, TooLong
 from tmcli.meter import Meter
-from tmcli.policies import Reply, Sampling, Service
+from tmcli.policies import Sampling, Service
 from tmcli.policies.openai import outcomes, troubles
+from tmcli.policies.openai.conversation import Conversation
+from tmcli.policies.openai.dialect import Dialect
 from tmcli.policies.openai.names import addresses, split
 from tmcli.policies.openai.outcomes import Outcome, Unfit
 from tmcli.policies.openai.pool import Pool, Stick
 from tmcli.policies.openai.redact import Redact
 from tmcli.policies.openai.server import Server, Turn
 from tmcli.policies.openai.troubles import Trouble
-from tmcli.policies.openai.wire import Wire
 from tmcli.records import Json, Task
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -55,7 +57,6 @@ class OpenAI:
         meter: Meter | None = None,
     ) -> None:
         self.settings = sampling
-        self.service = service
         self.meter = Meter() if meter is None else meter
         self.patience = _patience() if patience is None else patience
         self.model, given = split(name)
@@ -66,6 +67,7 @@ class OpenAI:
         if not (key.isascii() and key.isprintable()):
             raise UsageError("OPENAI_API_KEY holds characters that no key has", "set it again")
         self._keyless = not key and self.official
+        self.dialect = Dialect(sampling, service, official=self.official)
         servers = [Server(url, key, service.at_once, self.patience) for url in urls]
         shown = ",".join(server.shown for server in servers)
         self.name = f"{self.model}@{shown}" if given else self.model
@@ -77,7 +79,7 @@ class OpenAI:
 
     @property
     def sampling(self) -> Json:
-        return {"name": self.model, **self.settings.to_json()}
+        return {"name": self.model, **self.dialect.to_json()}
 
     def open(self, task: Task, sample: int) -> Conversation:
         return Conversation(self, task.tools, self.settings.seed + sample)
@@ -91,20 +93,31 @@ class OpenAI:
         """What keeps an episode with its server: one for each, given to `complete`."""
         return Stick()
 
-    async def complete(self, body: Json, stick: Stick) -> Json:
+    async def complete(
+        self, body: Json, stick: Stick | None, *, salt: str = "", refusals: bool = False
+    ) -> Json:
         """The first choice of a chat completion, with its `usage`; tried again while that can help.
 
-        Raises `Unfit` when the server does not take such requests.
+        Raises `Unfit` when the server does not take such requests. `salt` tells requests apart for the cache
+        that are not the same to us; with `refusals` it remembers also that tools were refused.
         """
         content = orjson.dumps({"model": self.model, **body})
+        key = content + salt.encode()
         if self.cache is not None:
-            if (choice := self.cache.get(content)) is not None:
-                self.meter.answered(*_tokens(choice), cached=True)
-                return choice
+            if (known := self.cache.get(key)) is not None:
+                if "unfit" in known:
+                    raise Unfit(Outcome(**known["unfit"]), known["problem"])
+                self.meter.answered(*_tokens(known), cached=True)
+                return known
             self._need_key()
-        choice, is_whole = await self._ask(content, stick)
+        try:
+            choice, is_whole = await self._ask(content, Stick() if stick is None else stick)
+        except Unfit as unfit:
+            if self.cache is not None and (refusals or unfit.outcome.then == "without"):
+                self.cache.put(key, {"unfit": asdict(unfit.outcome), "problem": unfit.problem})
+            raise
         if self.cache is not None and is_whole:
-            self.cache.put(content, choice)
+            self.cache.put(key, choice)
         self.meter.answered(*_tokens(choice))
         return choice
 
@@ -122,7 +135,7 @@ class OpenAI:
                 self.pool.stopped(turn)
                 problem = f"the server {server.shown} {self.clean(found.trouble)}"
                 if found.then in ("without", "no_tools", "bad_tools"):
-                    raise Unfit(found, problem)
+                    raise Unfit(replace(found, trouble=""), problem)
                 raise found.error(problem)
             if found.remedy:
                 self.pool.drop(turn)
@@ -177,34 +190,6 @@ class OpenAI:
                 f"{self.model!r} is a model of api.openai.com, and OPENAI_API_KEY is not set",
                 "set it; or set OPENAI_BASE_URL, or write MODEL@URL, for another server",
             )
-
-
-class Conversation:
-    """One episode with a server's model."""
-
-    tokens = None
-
-    def __init__(self, server: OpenAI, tools: list[Json], seed: int) -> None:
-        self.server = server
-        self.tools = tools
-        self.seed = seed
-        self.wire = Wire()
-        self.stick = server.stick()
-
-    async def reply(self, messages: list[Json]) -> Reply:
-        self.wire.hear(messages)
-        s = self.server.settings
-        body: Json = {"messages": self.wire.messages, "temperature": s.temperature, "seed": self.seed}
-        # The old word is the one all servers know, and the one that OpenAI's newer models refuse.
-        body["max_completion_tokens" if self.server.official else "max_tokens"] = s.max_new_tokens
-        if s.top_p < 1:
-            body["top_p"] = s.top_p
-        if self.tools:
-            body["tools"] = self.tools
-        return self.wire.said(await self.server.complete(body, self.stick))
-
-    def close(self) -> None:
-        """Nothing is held: the HTTP client belongs to the policy."""
 
 
 def _patience() -> Patience:

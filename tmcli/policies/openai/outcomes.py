@@ -34,9 +34,10 @@ What a choice says, and what the model is told (wire.py, text.py):
     several calls at once                                 made at once; beyond the episode's limit: told so
     a call to an unknown tool                             made: the environment tells "unknown tool 'x'; tools
                                                           are: ..."
-    arguments that are not JSON, or no object             not made; told '"arguments" of f is not a JSON object;
-                                                          write the call again'
-    arguments that lack braces, Python literals           made as meant; the turn's state is `repaired`
+    arguments that are not JSON, or no object             not made; told '"arguments" of f is not a JSON
+                                                          object; write the call again'
+    arguments that lack braces, Python literals           made as meant; the turn is `repaired`
+    arguments too long, or nested too deeply              not made; told so
     a call without a name, or that is no call             not made; told "the call names no function"
     an id that is missing, doubled, or no text            replaced by ours; each call has one reply
     reasoning fields; <think>...</think> in the content   kept in the record, no markup and no answer in it;

@@ -1,136 +1,236 @@
 """One dialogue in the form OpenAI-compatible servers speak, beside the form our records hold.
 
+    wire = Wire(tools)
+    wire.hear(dialogue)                  # what is new in the record's form of the dialogue
+    body = {**options, **wire.fields()}
+    reply = wire.said(choice)            # never raises, whatever the choice holds
+
 The server keeps its own call ids, and arguments as the text it wrote; records number the calls and hold
 objects. `Wire` remembers the server's side, so records need not, and every request is valid whatever the
-model wrote: each call has an id, arguments that are JSON, and exactly one reply.
+model wrote: each call has an id, arguments that are JSON, and exactly one reply. What each odd choice comes
+to stands in `outcomes.py`. Each message is encoded once, however many turns follow.
 
-No HTTP here; see `__init__.py`.
+No HTTP here; `text.py` is the same for servers without tools.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from tmcli.policies import Finish, Reply
-from tmcli.protocol import CALL_CLOSE, CALL_OPEN, Call, Fault, State, describe, parse, prompt, read_call
+from tmcli.policies import Reply
+from tmcli.policies.openai.outcomes import REASONING, finish
+from tmcli.protocol import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    Call,
+    Fault,
+    State,
+    Turn,
+    describe,
+    parse,
+    prompt,
+    read_call,
+    split_thoughts,
+)
 from tmcli.records import Json
 
-REASONING = ("reasoning_content", "reasoning")
-"""Where servers put a model's thoughts: kept in the record, and sent back within the episode."""
+RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
+"""A tool's reply where it travels as text."""
+PROMPTS = {"trial": "teacher", "direct": "teacher_direct"}
+"""The student's system turn is a reminder of what training taught it; a model that was not trained on it is
+told the whole method instead."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""How OpenAI wants a function to be called."""
 
 
-@dataclass(slots=True)
 class Wire:
     """The dialogue so far, as the server knows it."""
 
-    messages: list[Json] = field(default_factory=list)
-    call_ids: list[str] = field(default_factory=list)
-    """Ids of the last turn's calls that could be read, in order."""
-    fault_ids: list[str | None] = field(default_factory=list)
-    """The same for those that could not; None: written as text, so the server knows no call."""
+    def __init__(self, tools: list[Json]) -> None:
+        self.messages: list[orjson.Fragment] = []
+        self.call_ids: list[str] = []
+        """Ids of the last turn's calls that could be read, in order."""
+        self.fault_ids: list[str | None] = []
+        """The same for those that could not; None: written as text, so the server knows no call."""
+        self._tools = orjson.Fragment(orjson.dumps(tools)) if tools else None
+        self._names = {tool["function"]["name"] for tool in tools}
+        self._bare: dict[int, orjson.Fragment] = {}
+        """Turns that hold reasoning, without it."""
+        self._heard = 0
+
+    def fields(self, thoughts: bool = True) -> Json:
+        """What the next request says; `thoughts`: does the server take its reasoning back?"""
+        messages = self.messages
+        if self._bare and not thoughts:
+            messages = [self._bare.get(i, message) for i, message in enumerate(messages)]
+        return {"messages": messages, **({"tools": self._tools} if self._tools else {})}
 
     def hear(self, dialogue: list[Json]) -> None:
         """Take over what is new in the record's form of the dialogue."""
-        if not self.messages:
-            self.messages = [outgoing(message) for message in dialogue]
+        if not self._heard:
+            self.messages = [encoded(outgoing(message)) for message in dialogue]
+            self._heard = len(dialogue)
             return
-        last = max(i for i, message in enumerate(dialogue) if message["role"] == "assistant")
         calls, faults = iter(self.call_ids), iter(self.fault_ids)
         replies: dict[str, str] = {}
+        told: list[str] = []
         others: list[Json] = []
-        for message in dialogue[last + 1 :]:
-            if message["role"] != "tool":
+        for message in dialogue[self._heard :]:
+            if message["role"] == "tool":
+                wire_id = next(faults if message["tool_call_id"].startswith("invalid") else calls, None)
+                if wire_id is None:
+                    told.append(response(message["content"]))
+                else:
+                    replies[wire_id] = message["content"]
+            elif message["role"] != "assistant":  # that one was said here
                 others.append(outgoing(message))
-                continue
-            wire_id = next(faults if message.get("name") == "invalid" else calls, None)
-            if wire_id is not None:
-                replies[wire_id] = message["content"]
-            else:
-                text = f"<tool_response>\n{message['content']}\n</tool_response>"
-                others.append({"role": "user", "content": text})
+        self._heard = len(dialogue)
         for wire_id in [*self.call_ids, *(known for known in self.fault_ids if known is not None)]:
             text = replies.get(wire_id, '{"error": "not called"}')
-            self.messages.append({"role": "tool", "tool_call_id": wire_id, "content": text})
-        self.messages += others
+            self.messages.append(encoded({"role": "tool", "tool_call_id": wire_id, "content": text}))
+        if told:
+            self.messages.append(encoded({"role": "user", "content": "\n".join(told)}))
+        self.messages += map(encoded, others)
 
     def said(self, choice: Json) -> Reply:
         """Read one choice of a chat completion, and keep it as the turn that was said."""
-        message: Json = choice["message"]
-        thoughts = {key: text for key in REASONING if (text := _text(message.get(key)))}
-        content, refusal = _text(message.get("content")), _text(message.get("refusal"))
-        written = parse(content)
-        native = message.get("tool_calls") or []
-        if native:  # some servers repeat the calls in the content: what can be read there is cut
-            calls, faults, sent, state = self._native(native)
+        speech = listen(choice)
+        self.call_ids, self.fault_ids = [], []
+        written = parse(speech.said)
+        if speech.calls:  # some servers repeat the calls in the content: what can be read there is cut
+            calls, faults, sent, state = self._native(speech.calls)
             unread = [f"{CALL_OPEN}{fault.text}{CALL_CLOSE}" for fault in faults]
-            text = written.text if written.calls else content
-            turn = describe("\n".join([part for part in (text, *unread) if part]), calls, faults, state)
+            text = written.text if written.calls else speech.said
+            shown = "\n".join([part for part in (text, *unread) if part])
+            turn = describe(shown, calls, faults, "repaired" if speech.cut else state)
         else:
-            turn, text = written, written.text
-            self.call_ids = [f"call_{len(self.messages)}_{i}" for i in range(len(turn.calls))]
+            text = written.text
+            turn = describe(text, written.calls, written.faults, "repaired" if speech.cut else written.state)
             self.fault_ids = [None] * len(turn.faults)
-            sent = [
-                _sent(known, call.name, orjson.dumps(call.arguments).decode())
-                for known, call in zip(self.call_ids, turn.calls, strict=True)
-            ]
-        self.messages.append(
-            {"role": "assistant", "content": text, **thoughts, **({"tool_calls": sent} if sent else {})}
-        )
-        return Reply(
-            content=turn.text or refusal,
-            turn=turn,
-            finish=_finish(choice.get("finish_reason"), refusal),
-            prompt_tokens=_count(choice, "prompt_tokens"),
-            completion_tokens=_count(choice, "completion_tokens"),
-            extra=thoughts,
-        )
+            sent = [self._written(call) for call in turn.calls]
+        message: Json = {"role": "assistant", "content": speech.aloud + text}
+        if sent:
+            message["tool_calls"] = sent
+        if speech.fields:
+            self._bare[len(self.messages)] = encoded(message)
+        self.messages.append(encoded({**message, **speech.fields}))
+        return speech.reply(choice, turn)
+
+    def _written(self, call: Call) -> Json:
+        wire_id = self._own_id()
+        self.call_ids.append(wire_id)
+        return self._sent(wire_id, call.name, orjson.dumps(call.arguments).decode())
 
     def _native(self, native: list[Any]) -> tuple[tuple[Call, ...], tuple[Fault, ...], list[Json], State]:
         calls: list[Call] = []
         faults: list[Fault] = []
         sent: list[Json] = []
-        self.call_ids, self.fault_ids = [], []
         state: State = "ok"
-        for i, item in enumerate(native):
-            function = item.get("function") if isinstance(item, dict) else None
-            function = function if isinstance(function, dict) else {}
-            name, arguments = function.get("name"), function.get("arguments")
-            wire_id = item.get("id") if isinstance(item, dict) else None
+        for item in native:
+            name, arguments, wire_id = _parts(item)
             if not isinstance(wire_id, str) or not wire_id or wire_id in (*self.call_ids, *self.fault_ids):
-                wire_id = f"call_{len(self.messages)}_{i}"
-            read = _read(name, arguments)
+                wire_id = self._own_id()
+            read = read_native(name, arguments)
             if isinstance(read, Fault):
                 faults.append(read)
                 self.fault_ids.append(wire_id)
                 # Servers' chat templates parse the arguments again, so unreadable ones travel in an object.
                 arguments = orjson.dumps({"unreadable": read.text}).decode()
-                sent.append(_sent(wire_id, name if isinstance(name, str) and name else "invalid", arguments))
+                sent.append(self._sent(wire_id, name if isinstance(name, str) else "", arguments))
                 continue
-            call, repaired = read
+            call, as_written, repaired = read
             calls.append(call)
             self.call_ids.append(wire_id)
-            if repaired or not isinstance(arguments, str) or not arguments.strip():
-                arguments = orjson.dumps(call.arguments).decode()
-            sent.append(_sent(wire_id, call.name, arguments))
+            sent.append(self._sent(wire_id, call.name, as_written))
             state = "repaired" if repaired else state
         return tuple(calls), tuple(faults), sent, state
 
+    def _own_id(self) -> str:
+        """An id for a call that has none. Nine letters and digits: Mistral takes no others."""
+        number = 0
+        while (wire_id := f"c{len(self.messages):04}{number:04}") in (*self.call_ids, *self.fault_ids):
+            number += 1
+        return wire_id
+
+    def _sent(self, wire_id: str, name: str, arguments: str) -> Json:
+        """A call as it is sent back. A name that no tool can have would be refused with the whole request."""
+        if name not in self._names and not _NAME.fullmatch(name):
+            name = re.sub(r"[^A-Za-z0-9_-]", "_", name[:64]) or "invalid"
+        return _call(wire_id, name, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a choice says, taken apart."""
+
+    said: str
+    """The content, without thoughts, and without tool replies that the model made up."""
+    aloud: str
+    """The thoughts in the content, as they were written."""
+    cut: bool
+    """Did it make up tool replies?"""
+    calls: list[Any]
+    refusal: str
+    fields: Json
+    """The server's reasoning fields, to be sent back as they came."""
+    thoughts: Json
+    """What the record keeps of both."""
+
+    def reply(self, choice: Json, turn: Turn) -> Reply:
+        """The turn as the episode takes it."""
+        return Reply(
+            content=turn.text or self.refusal,
+            turn=turn,
+            finish=finish(choice.get("finish_reason"), self.refusal),
+            prompt_tokens=_count(choice, "prompt_tokens"),
+            completion_tokens=_count(choice, "completion_tokens"),
+            extra=self.thoughts,
+        )
+
+
+def listen(choice: Json) -> Speech:
+    """Take a choice apart. Nothing in it is trusted to have the right type."""
+    message: Json = choice["message"]
+    content = _text(message.get("content"))
+    thinks, said = split_thoughts(content)
+    if thinks:
+        said = said.lstrip("\n")
+    aloud = content[: len(content) - len(said)] if content.endswith(said) else f"<think>{thinks}</think>"
+    said, made_up, _ = said.partition(RESPONSE_OPEN)
+    fields = {key: kept for key in REASONING if (kept := _reasoning(message.get(key)))}
+    thoughts = fields
+    if thinks.strip():
+        told = fields.get("reasoning_content")
+        thoughts = {**fields, "reasoning_content": f"{told}\n{thinks}" if isinstance(told, str) else thinks}
+    old = message.get("function_call")
+    calls = message.get("tool_calls") or ([{"function": old}] if isinstance(old, dict) and old else [])
+    return Speech(
+        said,
+        aloud,
+        # vLLM tells which of our stops it met; the others cut without a word
+        bool(made_up) or choice.get("stop_reason") == RESPONSE_OPEN,
+        calls if isinstance(calls, list) else [],
+        _text(message.get("refusal")),
+        fields,
+        thoughts,
+    )
+
 
 def outgoing(message: Json) -> Json:
-    """A record's message as a server takes it.
-
-    The student's system turn is a reminder of what training taught it; a model that was not trained on
-    it is told the whole method instead.
-    """
-    if message["role"] == "system" and message["content"] == prompt("trial"):
-        return {"role": "system", "content": prompt("teacher")}
+    """A record's message as a server takes it."""
+    if message["role"] == "system":
+        for ours, theirs in PROMPTS.items():
+            if message["content"] == prompt(ours):
+                return {"role": "system", "content": prompt(theirs)}
     sent: Json = {"role": message["role"], "content": message.get("content") or ""}
     if calls := message.get("tool_calls"):
         sent["tool_calls"] = [
-            _sent(call["id"], call["function"]["name"], orjson.dumps(call["function"]["arguments"]).decode())
+            _call(call["id"], call["function"]["name"], orjson.dumps(call["function"]["arguments"]).decode())
             for call in calls
         ]
     if "tool_call_id" in message:
@@ -138,28 +238,77 @@ def outgoing(message: Json) -> Json:
     return sent
 
 
-def _read(name: Any, arguments: Any) -> tuple[Call, bool] | Fault:
-    """A native call -> (call, was it repaired) or a Fault whose text is the call as written."""
+def response(content: str) -> str:
+    """A tool's reply as text.
+
+    >>> response("1")
+    '<tool_response>\\n1\\n</tool_response>'
+    """
+    return f"{RESPONSE_OPEN}\n{content}\n{RESPONSE_CLOSE}"
+
+
+def read_native(name: Any, arguments: Any) -> tuple[Call, str, bool] | Fault:
+    """A native call -> (call, its arguments as JSON, was it repaired) or a Fault that holds it as written."""
     if not isinstance(arguments, str):
-        arguments = orjson.dumps(arguments).decode() if arguments is not None else ""
+        arguments = _dumped(arguments) if arguments is not None else ""
     if not isinstance(name, str) or not name:
         return Fault(arguments[:200], "the call names no function")
     named = f'{{"name": {orjson.dumps(name).decode()}, "arguments": '
     read = read_call(f"{named}{arguments.strip() or '{}'}}}")
     if isinstance(read, tuple) and read[0].name == name:
-        return read
-    error = read.error if isinstance(read, Fault) and "longer" in read.error else ""
-    return Fault(f"{named}{arguments[:200]}}}", error or f'"arguments" of {name[:100]} is not a JSON object')
+        call, repaired = read
+        exact = not repaired and _loaded(arguments) == call.arguments
+        return call, arguments if exact else orjson.dumps(call.arguments).decode(), repaired
+    error = read.error if isinstance(read, Fault) and "call is" in read.error else ""
+    if not error or "not a JSON" in error:
+        error = f'"arguments" of {name[:100]} is not a JSON object'
+    return Fault(f"{named}{arguments[:200]}}}", error)
 
 
-def _sent(wire_id: str, name: str, arguments: str) -> Json:
+def native_text(item: Any) -> str:
+    """A native call as text, for a dialogue in which calls are text."""
+    name, arguments, _ = _parts(item)
+    arguments = arguments if isinstance(arguments, str) else _dumped(arguments)
+    return f'{CALL_OPEN}{{"name": {_dumped(name)}, "arguments": {arguments or "{}"}}}{CALL_CLOSE}'
+
+
+def _parts(item: Any) -> tuple[Any, Any, Any]:
+    """Name, arguments and id of a native call, of whatever type."""
+    item = item if isinstance(item, dict) else {}
+    function = item.get("function")
+    function = function if isinstance(function, dict) else {}
+    return function.get("name"), function.get("arguments"), item.get("id")
+
+
+def _call(wire_id: str, name: str, arguments: str) -> Json:
     return {"id": wire_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _finish(reason: Any, refusal: str) -> Finish:
-    if refusal or reason in ("content_filter", "refusal"):
-        return "refusal"
-    return "length" if reason in ("length", "max_tokens") else "stop"
+def encoded(message: Json) -> orjson.Fragment:
+    """A message as the bytes of every request that holds it."""
+    return orjson.Fragment(orjson.dumps(message))
+
+
+def _reasoning(value: Any) -> Any:
+    """A text, or OpenRouter's list of details, if it can be written again."""
+    if isinstance(value, str):
+        return value
+    return value if isinstance(value, list) and _dumped(value) else None
+
+
+def _dumped(value: Any) -> str:
+    """As JSON; empty for what is nested so deeply that it can be read and not written."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return ""
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _text(value: Any) -> str:
