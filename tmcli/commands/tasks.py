@@ -9,6 +9,8 @@ import typer
 from tmcli import console, importers, io, suites
 from tmcli.catalog import ANY, catalog_of, furnish
 from tmcli.commands import options
+from tmcli.commands.options.bundles import Serving, Spending
+from tmcli.commands.options.generating import Generating, refuse
 from tmcli.errors import UsageError
 from tmcli.steps.tasks import tasks
 
@@ -34,12 +36,22 @@ From = Annotated[
     str | None,
     typer.Option("--from", metavar="DATASET", help=f"Import FILE: {', '.join(importers.IMPORTERS)}."),
 ]
+Rejects = Annotated[
+    str | None,
+    typer.Option(
+        "--rejects",
+        metavar="FILE",
+        help="Where broken lines go, byte for byte (implies --skip-invalid), or the dropped proposals of"
+        " --generate (else OUTPUT.dropped).",
+    ),
+]
 Tools = Annotated[
     str | None,
     typer.Option(
         "--tools",
         metavar="SOURCE",
-        help=f'FILE holds questions, {{"query": ..., "answer": ...}}; their tools: {ANY}.',
+        help=f'FILE holds questions, {{"query": ..., "answer": ...}}, or --generate makes some; their tools:'
+        f" {ANY}.",
     ),
 ]
 
@@ -59,7 +71,10 @@ def run(
     to: options.To = None,
     force: options.Force = False,
     skip_invalid: options.SkipInvalid = False,
-    rejects: options.Rejects = None,
+    rejects: Rejects = None,
+    generating: Generating = Generating(),
+    serving: Serving = Serving(),
+    spending: Spending = Spending(),
 ) -> None:
     """Make tasks: from the built-in toolboxes, or from a data set.
 
@@ -69,10 +84,28 @@ def run(
       tm tasks --from ftrl ftrl_dev.parquet | tm rollout --policy ckpt/ --tasks -
       tm tasks mine.jsonl --drift stale -o drifted.jsonl
       tm tasks questions.jsonl --tools mytools.py | tm rollout --policy smollm2 --tasks - | tm eval
+      tm tasks --generate --tools mytools/ --teacher gpt-4o -n 500 -o tasks.jsonl --resume
 
     A task is something to solve, the tools to solve it with, and the golds. Without FILE and --suite: the
     suite train. The tasks of a FILE are passed on, with --drift made unfamiliar. Streams.
+
+    --generate lets a teacher try the tools and write questions about what it found. A question is kept when
+    independent solves bring the same answer, and none could be had without the tools.
     """
+    generating.check(serving, spending)
+    if generating.generate:
+        refuse(
+            FILE=(file, "let it make the questions, or give FILE --tools SOURCE alone"),
+            suite=(suite or toolbox or hops or dataset, "name what it makes tasks for with --tools"),
+            drift=(drift, "first make the tasks, then: tm tasks tasks.jsonl --drift stale"),
+            skip_invalid=(skip_invalid, "it reads no lines"),
+        )
+        if tools is None:
+            raise UsageError("--generate needs --tools", f"name {ANY}")
+        made_for = catalog_of(tools).at(options.server(server))
+        due = suites.OWN_N if n is None else n
+        generating.run(made_for, due, seed, serving, spending, output, rejects, force=force, to=to)
+        return
     with options.open_rejects(skip_invalid, rejects, force=force) as aside:
         if dataset is not None and aside is not None:
             problem = "--skip-invalid and --rejects are for records and questions, a line each"
