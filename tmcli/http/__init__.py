@@ -12,8 +12,7 @@ address that a user typed.
 """
 
 from tmcli.http.address import address
-from tmcli.http.connection import TooLong
 from tmcli.http.retry import Patience, retry_after
-from tmcli.http.transport import Answer, Client, fast_transport
+from tmcli.http.transport import Answer, Client, TooLong, fast_transport
 
 __all__ = ["Answer", "Client", "Patience", "TooLong", "address", "fast_transport", "retry_after"]
