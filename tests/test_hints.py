@@ -29,6 +29,7 @@ from tmcli.policies.scripted import Scripted
 from tmcli.protocol import prompt, write_call
 from tmcli.records import Task, Trajectory, decode, encode
 from tmcli.report.mask import mask_text
+from tmcli.report.summary import Summary
 from tmcli.report.transcript import transcript
 from tmcli.score import judge, score_of
 from tmcli.steps.sft import examples
@@ -266,6 +267,19 @@ def test_filter_keeps_it_unless_asked(mended: Trajectory) -> None:
     assert list(reasons(mended, drop=("hinted",))) == ["hinted"]
     assert list(reasons(hinted(ADD, RIGHT), drop=("hinted",))) == []
     assert next(reasons(hinted(ADD, WRONG, WRONG))) == "wrong_answer"
+
+
+def test_eval_says_so(mended: Trajectory) -> None:
+    """A right answer after a hint is right, but its share is told."""
+    summary = Summary([])
+    for played in (mended, hinted(ADD, RIGHT)):
+        summary.add(score_of(played))
+    total = summary.metrics()
+    assert (total["accuracy"], total["hinted_share"]) == (1.0, 0.5)
+    unhinted = Summary([])
+    unhinted.add(score_of(hinted(ADD, RIGHT)))
+    assert "hinted_share" not in unhinted.metrics()
+    assert "hinted" not in score_of(hinted(ADD, RIGHT)).scores
 
 
 def test_show_tells_it(mended: Trajectory) -> None:

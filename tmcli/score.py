@@ -332,6 +332,7 @@ def score_of(trajectory: Trajectory) -> Score:
             "trials": len(marks) - marks.count("direct"),
             "useful_trials": marks.count("useful_trial"),
             "wasted_trials": marks.count("wasted_trial"),
+            **({"hinted": 1.0} if any(turn.get("hint") for turn in trajectory.turns) else {}),
             "prompt_tokens": trajectory.usage.get("prompt_tokens"),
             "completion_tokens": trajectory.usage.get("completion_tokens"),
         }

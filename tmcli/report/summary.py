@@ -106,6 +106,8 @@ class Tally:
         out["trial_share"] = trials / calls if calls else None
         out["useful_share"] = self.sums["useful_trials"] / trials if trials else None
         out["wasted_share"] = self.sums["wasted_trials"] / trials if trials else None
+        if self.valid and self.known["hinted"]:  # who had a second chance is not to be compared with others
+            out["hinted_share"] = self.known["hinted"] / self.valid
         out["stops"] = dict(sorted(self.stops.items()))
         return out
 
