@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import Tm, environment
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import Expert, ModelServer
+from shell import records
 
+from tmcli import suites
 from tmcli.cache import FILE, Cache
 from tmcli.errors import InputError, OutputError
+from tmcli.records import encode
 
 CHOICE = {"message": {"role": "assistant", "content": "ü" * 50}, "usage": {"prompt_tokens": 3}}
 
@@ -133,3 +137,39 @@ def test_no_secret_is_kept(tmp_path: Path) -> None:
     with Cache(str(tmp_path), "m") as cache:
         cache.put(b'{"messages": "what only the body says"}', CHOICE)
     assert all(b"what only" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+# ---- as a user meets it --------------------------------------------------------------------------
+
+
+def test_a_rerun_is_free_and_needs_no_server(tm: Tm, tmp_path: Path) -> None:
+    tasks = list(suites.suite("train", 6, drift=("stale",)))
+    (tmp_path / "tasks.jsonl").write_bytes(b"".join(encode(task) + b"\n" for task in tasks))
+    words = ("synth", "--tasks", "tasks.jsonl", "--teacher", "gpt-4o", "--samples", "2", "--cache", "kept")
+    price = ("--price-in", "2.5", "--price-out", "10")
+    with ModelServer(Expert(tasks)) as server:
+        first = tm(*words, *price, env=server.env())
+        n = len(server.requests)
+    assert first.returncode == 0, first.stderr
+    again = tm(*words, *price, "--max-requests", "0", "--budget-usd", "0", env=server.env())
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    told = again.stderr.decode()
+    assert "0 tokens in, 0 out, $0.00; 0 requests, " in told
+    assert int(told.split(" requests, ")[1].split()[0]) >= n
+    assert all(record["usage"]["cost"] > 0 for record in records(again.stdout)), "what the tokens are worth"
+    stored = b"".join(file.read_bytes() for file in (tmp_path / "kept").iterdir())
+    assert b"sk-test" not in stored
+
+
+def test_a_rerun_that_asks_for_more_asks_only_for_that(tm: Tm, tmp_path: Path) -> None:
+    tasks = list(suites.suite("train", 3))
+    (tmp_path / "tasks.jsonl").write_bytes(b"".join(encode(task) + b"\n" for task in tasks))
+    words = ("synth", "--tasks", "tasks.jsonl", "--teacher", "gpt-4o", "--cache", "kept")
+    with ModelServer(Expert(tasks)) as server:
+        assert tm(*words, env=server.env()).returncode == 0
+        n = len(server.requests)
+        more = tm(*words, "--samples", "2", env=server.env())
+    assert more.returncode == 0, more.stderr
+    assert n < len(server.requests) <= 2 * n
+    assert len(records(more.stdout)) == 6

@@ -59,7 +59,7 @@ def test_a_real_run_lies_between_low_and_high(style: Style, monkeypatch: pytest.
     for name in ("requests", "tokens_in", "tokens_out"):
         low, typical, high = (getattr(one, name) for one in (told.low, told.typical, told.high))
         assert low <= getattr(real, name) <= high, name
-        assert 0.5 < getattr(real, name) / typical < 1.5, "and the middle is not far off"
+        assert 0.4 < getattr(real, name) / typical < 1.5, "and the middle is not far off"
     assert told.typical.requests == real.requests, "they are the same plays"
 
 

@@ -2,23 +2,28 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import Tm
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import Expert, ModelServer, Trouble
+from shell import records
 from trajectories import trajectory
 
+from tmcli import suites
 from tmcli.errors import Spent, UsageError
 from tmcli.meter import PILOTS, Budget, Meter, Price, dollars
 from tmcli.prices import PRICES, price_of, price_or
-from tmcli.records import Trajectory
+from tmcli.records import Trajectory, encode
 
 PRICE = Price(2.5, 10.0)
 
 
 def ended(prompt_tokens: int, completion_tokens: int, turns: int = 1, status: str = "ok") -> Trajectory:
-    from dataclasses import replace
-
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "turns": turns}
     return replace(trajectory(), usage=usage, status=status)
 
@@ -152,6 +157,13 @@ def test_nobody_knows_what_an_episode_takes_until_one_ended() -> None:
     assert meter.stopped is None
 
 
+def test_a_small_budget_is_not_spread_over_many() -> None:
+    """Ten requests are two or three episodes: none would end if eight began."""
+    for meter in (Meter(budget=Budget(requests=10)), Meter(budget=Budget(tokens=20_000))):
+        assert [meter.has_room(n) for n in range(3)] == [True, False, False]
+    assert Meter(PRICE, Budget(usd=0.0)).has_room(0), "all may be in a cache"
+
+
 def test_what_comes_from_a_cache_needs_no_budget() -> None:
     meter = Meter(PRICE, Budget(usd=0.001, requests=1, tokens=10))
     for _ in range(100):
@@ -166,6 +178,55 @@ def test_without_a_budget_there_is_always_room() -> None:
     meter = Meter(PRICE)
     meter.answered(10**9, 10**9)
     assert meter.has_room(10_000)
+
+
+# ---- as a user sets them -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ModelServer]:
+    tasks = list(suites.suite("train", 30, drift=("stale",)))
+    (tmp_path / "tasks.jsonl").write_bytes(b"".join(encode(task) + b"\n" for task in tasks))
+    with ModelServer(Expert(tasks), [Trouble(500) if i % 5 == 1 else None for i in range(60)]) as server:
+        yield server
+
+
+SYNTH = ("synth", "--tasks", "tasks.jsonl", "--teacher", "gpt-4o", "-o", "out.jsonl", "--protocol", "native")
+
+
+def test_max_requests_is_hard_and_resume_goes_on(tm: Tm, server: ModelServer, tmp_path: Path) -> None:
+    got = tm(*SYNTH, "--max-requests", "50", "--concurrency", "64", env=server.env())
+    assert got.returncode == 0, got.stderr
+    assert len(server.requests) <= 50
+    assert b"stopped early: the budget of 50 requests is " in got.stderr
+    first = records((tmp_path / "out.jsonl").read_bytes())
+    assert 3 <= len(first) < 30
+    assert all(record["status"] == "ok" for record in first)
+    got = tm(*SYNTH, "--resume", "--concurrency", "64", env=server.env())
+    assert got.returncode == 0, got.stderr
+    done = records((tmp_path / "out.jsonl").read_bytes())
+    assert len({record["id"] for record in done}) == len(done) == 30
+    assert b"stopped" not in got.stderr
+
+
+def test_money_has_an_end(tm: Tm, server: ModelServer, tmp_path: Path) -> None:
+    """A request costs $0.00035 here, an episode takes about five."""
+    price = ("--price-in", "2.5", "--price-out", "10")
+    got = tm(*SYNTH, *price, "--budget-usd", "0.02", env=server.env())
+    assert got.returncode == 0, got.stderr
+    assert b"stopped early: the budget of $0.02 is " in got.stderr
+    done = records((tmp_path / "out.jsonl").read_bytes())
+    cost = sum(record["usage"]["cost"] for record in done)
+    assert 0.01 < cost <= 0.02
+    assert b"tokens in, " in got.stderr
+    assert b" of them again (500: " in got.stderr
+
+
+def test_a_budget_in_money_needs_a_price(tm: Tm, server: ModelServer) -> None:
+    got = tm(*SYNTH, "--budget-usd", "1", env=server.env())
+    assert got.returncode == 2
+    assert b"give --price-in and --price-out" in got.stderr
+    assert server.requests == []
 
 
 # ---- prices --------------------------------------------------------------------------------------

@@ -102,8 +102,9 @@ class Estimate:
             rows, columns = [row[:-1] for row in rows], columns[:-1]
         console.table(title, columns, [[*row[:4], *map(_usd, row[4:])] for row in rows])
         seen = f"as the expert plays {self.n_played:,} of the tasks, in twice its words"
-        guess = f"{TURNS} turns of middling size (no task that the expert could play here)"
-        console.note(f"low: all calls at once, then the answer; typical: {seen if self.n_played else guess};")
+        guess = f"{TURNS} turns of middling size (there is no task that the expert could play here)"
+        console.note("low: all calls at once, then the answer")
+        console.note(f"typical: {seen if self.n_played else guess}")
         console.note(f"high: all {limits.max_turns} turns, and {limits.max_tokens:,} tokens of dialogue")
         if self.asks:
             console.note("each turn sends the whole dialogue again; where a server caches it, it costs less")

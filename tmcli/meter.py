@@ -22,6 +22,9 @@ from tmcli.records import Trajectory
 
 PILOTS = 8
 """Episodes at once under a budget until the first has ended: nobody knows yet what one takes."""
+GUESS = (8, 16_000, 1_000)
+"""Requests, prompt and completion tokens of an episode until then, rather many: a small budget is not spread
+over episodes of which none could end."""
 
 REMEDY = "--resume with a larger one plays the rest"
 
@@ -75,7 +78,8 @@ class Meter:
         self.stopped: str | None = None
         """Why no more episodes start, as a sentence; None: nothing stands against it."""
         self.ended = 0
-        self._mean = _Means()
+        self._sums = (0, 0, 0)
+        """Requests, prompt and completion tokens of the episodes that ended, as their records tell them."""
         self._spent = False
 
     @property
@@ -122,7 +126,7 @@ class Meter:
             if used and used >= most:
                 self.stopped = f"{_sentence(name, most, used)}; {REMEDY}"
             elif not self.ended:
-                if running >= PILOTS:
+                if running >= PILOTS or (running and (running + 1) * mean > most):
                     self.stopped = "nobody knows yet what an episode takes"
             elif used and used + (running + 1) * mean > most:
                 # nothing used so far: all comes out of a cache, or nobody is asked
@@ -135,34 +139,19 @@ class Meter:
         usage = trajectory.usage
         if trajectory.status == "ok":
             self.ended += 1
-            self._mean.add(
-                usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0), usage.get("turns", 0)
-            )
+            more = (usage.get("turns", 0), usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+            self._sums = (self._sums[0] + more[0], self._sums[1] + more[1], self._sums[2] + more[2])
 
     def _limits(self) -> Iterator[tuple[str, float, float, float]]:
-        """(what, used so far, at most, mean of an episode) of each limit that is set."""
-        budget, mean, n = self.budget, self._mean, max(1, self.ended)
+        """(what, used so far, at most, what an episode takes) of each limit that is set."""
+        budget, sums, n = self.budget, self._sums, max(1, self.ended)
+        requests, prompt, completion = sums if self.ended else GUESS
         if budget.usd is not None and self.usd is not None:
-            per_episode = self.cost(mean.prompt_tokens, mean.completion_tokens) or 0.0
-            yield "usd", self.usd, budget.usd, per_episode / n
+            yield "usd", self.usd, budget.usd, (self.cost(prompt, completion) or 0.0) / n
         if budget.requests is not None:
-            yield "requests", self.requests, budget.requests, mean.requests / n
+            yield "requests", self.requests, budget.requests, requests / n
         if budget.tokens is not None:
-            yield "tokens", self.tokens, budget.tokens, (mean.prompt_tokens + mean.completion_tokens) / n
-
-
-@dataclass
-class _Means:
-    """Sums over the episodes that ended, as their records tell them."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    requests: int = 0
-
-    def add(self, prompt_tokens: int, completion_tokens: int, requests: int) -> None:
-        self.prompt_tokens += prompt_tokens
-        self.completion_tokens += completion_tokens
-        self.requests += requests
+            yield "tokens", self.tokens, budget.tokens, (prompt + completion) / n
 
 
 def _amount(name: str, value: float) -> str:
