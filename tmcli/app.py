@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ os.environ["TYPER_USE_RICH"] = "0"  # read when typer is imported: plain help, t
 import typer
 from typer.core import TyperGroup
 
-from tmcli import console, streams
+from tmcli import console, signals, streams
 from tmcli.commands.options import Quiet, Verbose
 from tmcli.commands.options.bundles import expanded
 from tmcli.errors import TmError, did_you_mean
@@ -42,6 +42,9 @@ COMMANDS = {
     "show": "Read trajectories as a person.",
 }
 """In the order of a study. The same sentence opens each command's help, by test."""
+
+READERS = ("tm filter", "tm eval", "tm show")
+"""Commands that make something of all that a pipe brings, however early it ends."""
 
 
 class Commands(TyperGroup):
@@ -94,14 +97,25 @@ def _guarded(run: Callable[..., Any], name: str) -> Callable[..., None]:
         before = console.settings
         console.configure(name, quiet=quiet or before.quiet, verbose=verbose or before.verbose)
         try:
-            with redirect_stdout(sys.stderr):
+            with redirect_stdout(sys.stderr), signals.told_to(partial(_reads_on, name)):
                 run(**options)
+            if signals.interrupted():
+                raise KeyboardInterrupt
         except typer.Exit:
             raise
         except (Exception, KeyboardInterrupt) as error:
             raise typer.Exit(_tell(error)) from error
 
     return guarded
+
+
+def _reads_on(name: str, now: bool) -> bool:
+    """Ctrl-C in a pipe is for all of it: who makes the records is ending, and hands over what is finished."""
+    if now or name not in READERS or not streams.reads_pipe():
+        return False
+    with suppress(RuntimeError):  # in the middle of something else that is being said
+        console.note("reading what still comes; Ctrl-C again stops now")
+    return True
 
 
 def _tell(error: BaseException) -> int:
@@ -163,26 +177,9 @@ def tm(quiet: Quiet = False, verbose: Verbose = False, version: Version = False)
     console.configure("tm", quiet=quiet, verbose=verbose)
 
 
-_signals: list[int] = []
-"""What ended this run, other than Ctrl-C."""
-
-
-def _stop(number: int, frame: Any) -> None:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does: cancelled, children ended, half-written files removed."""
-    _signals.append(number)
-    ctrl_c = signal.getsignal(signal.SIGINT)  # asyncio's own while it runs: to raise in there would break it
-    assert callable(ctrl_c)
-    ctrl_c(signal.SIGINT, frame)
-
-
 def main() -> None:
     """The entry point: own stdout, run one command, exit."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script: still deaf to it
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _stop)
+    signals.install()
     try:
         with streams.owned_stdout():
             arguments = sys.argv[1:] or ["--help"]
@@ -195,4 +192,4 @@ def main() -> None:
         code = error.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told, not swallowed
         code = _tell(error)
-    sys.exit(128 + _signals[-1] if _signals and code == 130 else code)
+    sys.exit(signals.exit_code(code))

@@ -42,7 +42,7 @@ def told_to(stop: Callable[[bool], bool]) -> Iterator[None]:
         yield
     finally:
         _told.remove(stop)
-        if not _told and _came:
+        if _came:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 

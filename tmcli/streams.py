@@ -51,6 +51,11 @@ class Source:
 _sources: weakref.WeakSet[Source] = weakref.WeakSet()
 
 
+def reads_pipe() -> bool:
+    """Is stdin a pipe that is being read?"""
+    return any(s.name == "stdin" and s.stat and stat.S_ISFIFO(s.stat.st_mode) for s in _sources)
+
+
 def open_source(path: str) -> Source:
     """Open a path or `-`, without waiting for its first bytes."""
     if path == "-":
@@ -244,6 +249,7 @@ def unwritable(name: str, error: OSError) -> OutputError:
     """The sentence for a failed write."""
     remedies = {
         errno.ENOSPC: "free some space, or write to another disk",
+        errno.EFBIG: "raise the limit (ulimit -f), or write to another disk",
         errno.EDQUOT: "free some space, or write to another disk",
         errno.EACCES: "check the permissions, or write elsewhere",
         errno.EPERM: "check the permissions, or write elsewhere",

@@ -49,6 +49,13 @@ def run(
             return
         with player(made, playing, writing, machines) as who, writing.journal(who.key) as journal:
             total = ledger.expected(tasks, n, samples, journal, part)
-            ordered = not writing.unordered
-            played = rollout(chosen, who, samples, journal.done, shard=part, ordered=ordered)
+            played = rollout(
+                chosen,
+                who,
+                samples,
+                journal.done,
+                shard=part,
+                ordered=journal.ordered,
+                order=journal.order,
+            )
             ledger.keep(played, journal, total, who)

@@ -75,8 +75,14 @@ def run(
             return
         with player(made, playing, writing, machines) as who, writing.journal(who.key) as journal:
             total = ledger.expected(tasks, n, samples, journal, part)
-            ordered = not writing.unordered
             played = synth(
-                chosen, who, samples, journal.done, enough=until_correct, shard=part, ordered=ordered
+                chosen,
+                who,
+                samples,
+                journal.done,
+                enough=until_correct,
+                shard=part,
+                ordered=journal.ordered,
+                order=journal.order,
             )
             ledger.keep(played, journal, total, who)

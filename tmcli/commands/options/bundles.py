@@ -79,7 +79,14 @@ class Writing:
         """The output, to append to; `key` is the hash of what shapes its records."""
         from tmcli.journal import open_journal
 
-        return open_journal(self.output, key=key, resume=self.resume, force=self.force, to=self.to)
+        return open_journal(
+            self.output,
+            key=key,
+            resume=self.resume,
+            force=self.force,
+            to=self.to,
+            ordered=not self.unordered,
+        )
 
 
 @dataclass(frozen=True)
