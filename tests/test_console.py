@@ -128,11 +128,12 @@ def test_progress_on_a_terminal_is_live() -> None:
 BUSY = """
 import time
 from tmcli.console import Piece
-facts = {{"1.2k tokens/s": 40, "$1.23": 75, "256 running": 50, "128 at once": 30}}
+facts = {{"1.2k tokens/s": 40, "$1.23": 75, "256 running": 50, "limit 128": 30}}
 more = lambda: [Piece(text, weight) for text, weight in facts.items()]
 with console.progress(20000, "episodes", more) as progress:
     for _ in range(1234):
         progress.advance(correct=1, failed=0, invalid=0)
+    progress.advance(0, invalid=5)
     until = time.monotonic() + 20
     while progress.seconds < {seconds} and time.monotonic() < until:
         time.sleep(0.05)
@@ -149,9 +150,9 @@ def drawn(shown: str) -> list[str]:
 @pytest.mark.parametrize(
     ("columns", "there", "not_there"),
     [
-        (40, ["1234/20000", "correct 1234"], ["failed", "$1.23", "running", "eta", "%"]),
-        (80, ["1234/20000", "correct 1234", "failed 0", "invalid 0", "$1.23", "eta "], ["at once", "%"]),
-        (200, ["6%", "/s", "1.2k tokens/s", "$1.23", "256 running", "128 at once", "eta "], []),
+        (40, ["1234/20000", "correct 1234"], ["invalid 5", "$1.23", "running", "eta", "%"]),
+        (80, ["1234/20000", "correct 1234", "invalid 5", "$1.23", "/s", "eta "], ["tokens", "limit", "%"]),
+        (200, ["6%", "/s", "1.2k tokens/s", "$1.23", "256 running", "limit 128", "eta "], ["failed"]),
     ],
 )
 def test_the_live_line_fits(columns: int, there: list[str], not_there: list[str]) -> None:

@@ -162,7 +162,7 @@ class Progress:
         pieces = [Piece(f"{self.label} {self.done}{of}", 100)]
         if self.total:
             pieces.append(Piece(f"{self.done / self.total:.0%}", 20))
-        pieces += (Piece(count, 80) for count in self._counts())
+        pieces += (Piece(count, 80) for count in self._counts() if not count.endswith(" 0"))
         if self.done:
             pieces.append(Piece(rate(self.done, self.seconds), 60))
         pieces += self.more()

@@ -138,7 +138,7 @@ def _live(player: Player, seconds: float) -> Iterator[Piece]:
     if running:
         yield Piece(f"{running} running", 50)
     if meter.limit is not None and (meter.requests or meter.cached):
-        yield Piece(f"{meter.limit} at once", 30)
+        yield Piece(f"limit {meter.limit}", 30)
     if meter.retries:
         yield Piece(f"{meter.retries.total():,} retries", 35)
 
