@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Tm, environment
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Expert, ModelServer
 from shell import records
@@ -33,6 +33,7 @@ def test_what_was_put_comes_back(tmp_path: Path) -> None:
         assert cache.get(b"a") is None, "another server's"
 
 
+@settings(max_examples=25)  # each opens a file twice
 @given(st.dictionaries(st.binary(max_size=40), st.dictionaries(st.text(), st.text() | st.integers(-9, 9))))
 def test_any_body_any_reply(tmp_path_factory: pytest.TempPathFactory, replies: dict[bytes, dict]) -> None:
     folder = str(tmp_path_factory.mktemp("cache"))

@@ -190,7 +190,7 @@ def fit(pieces: Iterable[Piece], width: int) -> str:
     """
     left = list(pieces)
     while len(left) > 1 and len("  ".join(piece.text for piece in left)) > width:
-        left.remove(min(reversed(left), key=lambda piece: piece.weight))
+        del left[min(range(len(left)), key=lambda i: (left[i].weight, -i))]
     return "  ".join(piece.text for piece in left)[: max(0, width)]
 
 
