@@ -227,6 +227,21 @@ def test_tokens_are_recorded_and_must_fit_together() -> None:
         played(Player([ANSWER], tokens={**tokens, "mask": [0, 1]}), sum_task())
 
 
+@pytest.mark.parametrize(
+    ("costs", "total"),
+    [([0.1, 0.2], 0.3), ([1.5e-7, 2.5e-6], 2.65e-6), ([0.0, 0.0], 0.0), ([0.1, None], None), ([None], None)],
+)
+def test_cost_is_known_where_every_part_is(costs: list[float | None], total: float | None) -> None:
+    turns = [said(ADD, cost=cost) for cost in costs]
+    got = episode(*turns, max_turns=len(costs))
+    assert got.usage.get("cost") == total
+    assert ("cost" in got.usage) is (total is not None)
+    # what was paid before the server broke was paid; of nothing, nothing is known
+    broken = episode(*turns, PolicyFailure("gone"))
+    assert (broken.status, broken.usage.get("cost")) == ("invalid", total)
+    assert "cost" not in episode(PolicyFailure("gone")).usage
+
+
 def test_thoughts_of_a_server_are_kept() -> None:
     got = episode(said("<answer>1</answer>", extra={"reasoning_content": "hm"}))
     assert got.messages[-1] == {
