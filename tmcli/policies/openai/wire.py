@@ -93,6 +93,7 @@ class Wire:
         for wire_id in [*self.call_ids, *(known for known in self.fault_ids if known is not None)]:
             text = replies.get(wire_id, '{"error": "not called"}')
             self.messages.append(encoded({"role": "tool", "tool_call_id": wire_id, "content": text}))
+        self.call_ids, self.fault_ids = [], []
         if told:
             self.messages.append(encoded({"role": "user", "content": "\n".join(told)}))
         self.messages += map(encoded, others)
