@@ -200,6 +200,8 @@ def dead(server: LoadServer, seconds: float) -> None:
             create_connection(("127.0.0.1", server.port)).close()
         except ConnectionRefusedError:
             return
+        except ConnectionError:  # it was about to
+            continue
 
 
 Play = Callable[[OpenAI], Coroutine[Any, Any, Any]]

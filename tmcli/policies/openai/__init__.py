@@ -41,6 +41,8 @@ from tmcli.records import Json, Task
 DEFAULT_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 16_000_000
 """A longer reply is no chat completion: a server is not trusted with our memory."""
+FIRST, HANG = 0.4, 0.1
+"""Shares of all patience: for a first answer, and at least for one where others are answered (30 s)."""
 PATIENCE = "TM_PATIENCE_S"
 """The environment variable for how long servers are waited for, where 300 s are too long or too short."""
 
@@ -123,13 +125,14 @@ class OpenAI:
 
     async def _ask(self, content: bytes, stick: Stick) -> tuple[Json, bool]:
         """The choice, and whether a model said it; what waits for a turn does not use up its patience."""
-        tries, left_s = 0, self.patience.total_s
+        tries, timeouts, left_s = 0, 0, self.patience.total_s
         while True:
             turn = await self.pool.turn(stick)
             server, began = turn.server, monotonic()
-            found = await self._send(turn, content, left_s)
+            found = await self._send(turn, content, min(left_s, self._hang_s(server, timeouts)))
             if isinstance(found, Outcome):
                 if found.then == "said":
+                    server.slowest_s = max(server.slowest_s, monotonic() - began)
                     self.pool.answered(turn)
                     return found.choice, bool(found.choice["message"])
                 self.pool.stopped(turn)
@@ -146,6 +149,7 @@ class OpenAI:
             left_s -= monotonic() - began
             pause_s = self._pause_s(tries, found.asked_s, left_s)
             tries += 1
+            timeouts += found.label == "timeout"
             if pause_s >= left_s or (tries >= self.patience.tries and not found.busy):
                 raise PolicyFailure(f"the server {server.shown} {found.words}, tried {tries} times")
             left_s -= pause_s
@@ -155,11 +159,9 @@ class OpenAI:
             )
             await asyncio.sleep(pause_s)
 
-    async def _send(self, turn: Turn, content: bytes, left_s: float) -> Outcome | Trouble:
+    async def _send(self, turn: Turn, content: bytes, timeout_s: float) -> Outcome | Trouble:
         """One request. What may pass, or concerns the connection, comes back as a `Trouble`."""
         server = turn.server
-        # Not all of the time for the first try: the next may meet a server that is well.
-        timeout_s = min(left_s, 0.4 * self.patience.total_s) if left_s == self.patience.total_s else left_s
         try:
             self.meter.ask()
             answer = await server.client.post(
@@ -175,6 +177,14 @@ class OpenAI:
         if outcome.then != "again":
             return outcome
         return Trouble(outcome.label, self.clean(outcome.trouble), troubles.asked_s(answer.headers))
+
+    def _hang_s(self, server: Server, timeouts: int) -> float:
+        """When a request counts as lost. Far later than any answer so far, and twice that when it happens
+        again: a request given up too early may be paid for."""
+        total_s = self.patience.total_s
+        if not server.slowest_s:
+            return FIRST * total_s
+        return min(FIRST * total_s, max(HANG * total_s, 4 * server.slowest_s)) * (1 << timeouts)
 
     def _pause_s(self, tries: int, asked_s: float | None, left_s: float) -> float:
         """How long to wait after so many tries: full jitter, on top of what the server asks for."""

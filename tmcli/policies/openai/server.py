@@ -42,6 +42,8 @@ class Server:
         self.breaker = Breaker(patience)
         self.trouble = ""
         """What went wrong last, as the rest of a sentence."""
+        self.slowest_s = 0.0
+        """The longest that it took to answer."""
         self.told = False
         """Was it said that this server is down?"""
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -64,7 +64,8 @@ def met(error: Exception) -> Trouble:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            why = cause.verify_message or "it cannot be verified"
+            # aiohttp's own is one of these as well, without the words
+            why = getattr(cause, "verify_message", "") or "it cannot be verified"
             return Trouble(
                 "tls",
                 f"shows a certificate that is not trusted ({why})",
@@ -134,16 +135,12 @@ def _span_s(text: str) -> float:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and what it came from."""
-    seen = 0
-    while error is not None and seen < 10:
-        yield error
-        # aiohttp keeps what the system said in a field of its own
-        for name in ("os_error", "_os_error", "certificate_error", "_certificate_error"):
-            if isinstance(inner := getattr(error, name, None), BaseException):
-                yield inner
+    """The exception and what it came from, first things first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain and len(chain) < 10:
+        chain.append(error)
         error = error.__cause__ or error.__context__
-        seen += 1
+    return reversed(chain)
 
 
 def _said(error: Exception) -> str:
