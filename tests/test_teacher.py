@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from conftest import Tm
 from players import sum_task
-from servers import Brain, ModelServer, call, say, text
+from servers import Brain, Expert, ModelServer, call, say, text
 from services import WebService
+from shell import pipe, records
 from virtual import VirtualServer
 
 from tmcli import drift, suites, toolbox
@@ -25,8 +28,9 @@ from tmcli.filters.rules import standard
 from tmcli.importers.stabletoolbench import read
 from tmcli.policies import Calls, Sampling, Service
 from tmcli.policies.openai import OpenAI
+from tmcli.policies.openai.text import described
 from tmcli.protocol import CALL_CLOSE, CALL_OPEN, TAGS, describe, prompt
-from tmcli.records import Json, Task, Trajectory, new_task
+from tmcli.records import Json, Task, Trajectory, encode, new_task
 from tmcli.score import judge
 
 # ---- the prompts ---------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ def requests_of(task: Task, protocol: Calls = "native") -> tuple[list[Json], Tra
     return served(curious(task.tools, protocol), task, limits, protocol)
 
 
-BODY = {"model", "messages", "tools", "temperature", "max_tokens", "max_completion_tokens", "seed", "top_p"}
+BODY = {"model", "messages", "tools", "temperature", "max_tokens", "max_completion_tokens", "seed", "stop"}
 
 
 @pytest.mark.parametrize("protocol", ["native", "text"])
@@ -220,20 +224,22 @@ def test_no_request_holds_what_the_task_hides(where: str, protocol: Calls, tmp_p
     for body in sent:
         assert set(body) <= BODY
         system, *rest = body["messages"]
+        if protocol == "native":
+            assert (system["content"], body["tools"]) == (prompt("teacher"), task.tools)
+        else:
+            assert system["content"] == f"{prompt('teacher')}\n\n{described(task.tools)}"
         assert rest[: len(task.messages)] == task.messages
-        assert system["content"].startswith(prompt("teacher"))
-        if protocol == "text":
-            continue
-        assert body["tools"] == task.tools
-        assert system == {"role": "system", "content": prompt("teacher")}
         for message in rest[len(task.messages) :]:
-            match message["role"]:
-                case "assistant":
-                    assert set(message) <= {"role", "content", "tool_calls"}
-                case "tool":
-                    assert message["content"] in replies
-                case other:
-                    assert (other, message["content"]) == ("user", prompt("hint"))
+            assert set(message) <= {"role", "content", "tool_calls", "tool_call_id"}
+            if message["role"] == "tool" or message["content"].startswith("<tool_response>"):
+                assert set(told_in(message["content"])) <= replies
+            elif message["role"] != "assistant":
+                assert message == {"role": "user", "content": prompt("hint")}
+
+
+def told_in(content: str) -> list[str]:
+    """The replies in a tool's message, or in the user's turn that stands for several."""
+    return re.findall(r"<tool_response>\n(.*?)\n</tool_response>", content, re.DOTALL) or [content]
 
 
 def hidden(task: Task) -> Iterator[str]:
@@ -249,7 +255,7 @@ def hidden(task: Task) -> Iterator[str]:
 @pytest.mark.parametrize("kinds", [[], ["all"]])
 def test_real_tasks_come_without_their_golds(kinds: list[str]) -> None:
     """With golds as they are: nothing of them before a tool has told."""
-    for task in suites.suite("train", 12, 2, kinds):
+    for task in suites.suite("train", 6, 2, kinds):
         sent, _ = requests_of(task)
         for body in sent:
             ours = [m for m in body["messages"] if m["role"] in ("system", "user")]
@@ -291,3 +297,144 @@ def test_without_tags_the_last_words_are_the_answer(
     assert got.reward == pytest.approx(right + 0.05)
     dropped = next((why for rule in standard() if (why := rule(got)) is not None), None)
     assert dropped == (None if right else "wrong_answer" if final else "no_answer")
+
+
+# ---- tm synth, several times a task --------------------------------------------------------------
+
+TOOL_CALL = call("add", '{"a": 0, "b": 1}', content="<plan>add</plan>")
+GOOD, BAD = text("<answer>1</answer>"), text("<answer>7</answer>")
+WORDS = ("synth", "--tasks", "tasks.jsonl", "--teacher", "gpt-4o", "--protocol", "native", "--temperature=1")
+
+
+def learner(body: Json) -> Json:
+    """Adds, then answers: rightly from the sample on that the question names, or once it was told."""
+    users = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    spoken = sum(message["role"] == "assistant" for message in body["messages"])
+    if not spoken:
+        return TOOL_CALL
+    told = len(users) > 1 and "listens" in users[0]
+    return GOOD if told or body["seed"] >= int(users[0].split()[-1]) else BAD
+
+
+def write_tasks(folder: Path, *questions: str, **more: Any) -> list[Task]:
+    tasks = [sum_task(messages=[{"role": "user", "content": question}], **more) for question in questions]
+    (folder / "tasks.jsonl").write_bytes(b"".join(encode(task) + b"\n" for task in tasks))
+    return tasks
+
+
+def made(got: CompletedProcess[bytes]) -> dict[str, list[int]]:
+    """Question -> samples played, all in the order of the output."""
+    assert got.returncode == 0, got.stderr
+    out: dict[str, list[int]] = {}
+    for record in records(got.stdout):
+        out.setdefault(record["task"]["messages"][0]["content"], []).append(int(record["id"].split("#")[1]))
+    return out
+
+
+@pytest.mark.parametrize("concurrency", [pytest.param("1", marks=pytest.mark.slow), "8"])
+def test_samples_are_played_until_enough_are_right(concurrency: str, tm: Tm, tmp_path: Path) -> None:
+    write_tasks(tmp_path, "right from 0", "right from 1", "right from 99")
+    with ModelServer(learner) as server:
+        words = (*WORDS, "--concurrency", concurrency, "--samples", "4")
+        one = tm(*words, "--until-correct", "1", env=server.env())
+        asked_for = len(server.requests)
+        two = tm(*words, "--until-correct", "2", env=server.env())
+        every = tm(*words, env=server.env())
+    assert made(one) == {"right from 0": [0], "right from 1": [0, 1], "right from 99": [0, 1, 2, 3]}
+    assert made(two) == {"right from 0": [0, 1], "right from 1": [0, 1, 2], "right from 99": [0, 1, 2, 3]}
+    assert list(made(every).values()) == [[0, 1, 2, 3]] * 3
+    assert asked_for == 2 * 7  # nothing was played in vain
+    kept = tm("filter", input=one.stdout)
+    assert [(r["prediction"], r["id"][-2:]) for r in records(kept.stdout)] == [("1", "#0"), ("1", "#1")]
+    assert b"wrong_answer 5" in kept.stderr
+
+
+def test_where_nobody_can_tell_all_samples_are_played(tm: Tm, tmp_path: Path) -> None:
+    write_tasks(tmp_path, "right from 0", answer=[])
+    with ModelServer(learner) as server:
+        got = tm(*WORDS, "--samples", "3", "--until-correct", "1", "--hints", env=server.env())
+    assert made(got) == {"right from 0": [0, 1, 2]}
+    assert {r["scores"]["answer"] for r in records(got.stdout)} == {None}
+    assert b'"hint"' not in got.stdout
+
+
+def test_hints_save_samples_and_are_marked(tm: Tm, tmp_path: Path) -> None:
+    write_tasks(tmp_path, "right from 0", "listens, right from 2", "right from 2")
+    with ModelServer(learner) as server:
+        words = (*WORDS, "--samples", "3", "--until-correct", "1", "-o", "raw.jsonl")
+        plain = tm(*words, env=server.env())
+        assert plain.returncode == 0, plain.stderr
+        before = (tmp_path / "raw.jsonl").read_bytes()
+        other = tm(*words, "--hints", "--resume", env=server.env())
+        assert other.returncode == 2
+        assert b"other options" in other.stderr
+        assert (tmp_path / "raw.jsonl").read_bytes() == before
+        got = tm(*words[:-2], "--hints", env=server.env())
+    assert made(got) == {"right from 0": [0], "listens, right from 2": [0], "right from 2": [0, 1, 2]}
+    back = [sum(turn.get("hint", False) for turn in r["turns"]) for r in records(got.stdout)]
+    assert back == [0, 1, 1, 1, 0]
+    assert [r["scores"]["answer"] for r in records(got.stdout)] == [1.0, 1.0, 0.0, 0.0, 1.0]
+    assert len(records(tm("filter", input=got.stdout).stdout)) == 3
+    assert len(records(tm("filter", "--drop", "hinted", input=got.stdout).stdout)) == 2
+
+
+@pytest.mark.parametrize("kept", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4))])
+def test_resumed_it_comes_to_the_same(kept: int, tm: Tm, tmp_path: Path) -> None:
+    """With samples left out, with hints, and with the last line torn."""
+    write_tasks(tmp_path, "right from 1", "listens, right from 9", "right from 0", "right from 9")
+    words = (*WORDS, "--samples", "3", "--until-correct", "1", "--hints", "-o")
+    with ModelServer(learner) as server:
+        assert tm(*words, "whole.jsonl", env=server.env()).returncode == 0
+        whole = (tmp_path / "whole.jsonl").read_bytes()
+        lines = whole.splitlines(keepends=True)
+        assert len(lines) == 2 + 1 + 1 + 3
+        (tmp_path / "out.jsonl").write_bytes(b"".join(lines[:kept]) + lines[kept][:80])
+        got = tm(*words, "out.jsonl", "--resume", env=server.env())
+        assert got.returncode == 0, got.stderr
+        assert (tmp_path / "out.jsonl").read_bytes() == whole
+        n = len(server.requests)
+        more = tm(*words, "out.jsonl", "--resume", env=server.env())
+        assert more.returncode == 0, more.stderr
+        assert len(server.requests) == n  # nothing was left to do
+
+
+def test_more_may_be_asked_for_later(tm: Tm, tmp_path: Path) -> None:
+    """`--until-correct` and `--samples` shape no episode: a file grows with them."""
+    write_tasks(tmp_path, "right from 1", "right from 0")
+    words = (*WORDS, "-o", "out.jsonl", "--samples")
+    with ModelServer(learner) as server:
+        assert tm(*words, "3", "--until-correct", "1", env=server.env()).returncode == 0
+        got = tm(*words, "4", "--until-correct", "2", "--resume", env=server.env())
+        assert got.returncode == 0, got.stderr
+    played = [(r["task"]["messages"][0]["content"][-1], r["id"][-1]) for r in _read(tmp_path / "out.jsonl")]
+    assert sorted(played) == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1"), ("1", "2")]
+
+
+def test_with_drift_and_a_teacher_that_really_plays(tmp_path: Path) -> None:
+    """The whole pipe: drifted tools, samples, hints, filter; the expert needs one sample and no hint."""
+    tasks = list(suites.suite("train", 6, 0, ["stale"]))
+    with ModelServer(Expert(tasks)) as server:
+        line = (
+            "tm synth --teacher gpt-4o --protocol native -n 6 --drift stale --samples 3 --until-correct 1"
+            " --hints -o raw.jsonl && tm filter raw.jsonl > sft.jsonl"
+        )
+        got = pipe(line, tmp_path, server.env())
+    assert got.returncode == 0, got.stderr
+    kept = _read(tmp_path / "sft.jsonl")
+    assert [record["id"] for record in kept] == [f"{task.id}#0" for task in tasks]
+    assert _read(tmp_path / "raw.jsonl") == kept
+    assert {r["messages"][0]["content"] for r in server.requests} == {prompt("teacher")}
+    assert not any("hint" in turn for record in kept for turn in record["turns"])
+
+
+def test_the_baseline_is_told_as_much_but_the_trials(tm: Tm, tmp_path: Path) -> None:
+    write_tasks(tmp_path, "right from 0")
+    with ModelServer(learner) as server:
+        got = tm(*WORDS, "--style", "direct", env=server.env())
+        assert got.returncode == 0, got.stderr
+        assert {r["messages"][0]["content"] for r in server.requests} == {prompt("teacher_direct")}
+    assert records(got.stdout)[0]["messages"][0]["content"] == prompt("direct")
+
+
+def _read(path: Path) -> list[Json]:
+    return records(path.read_bytes())
