@@ -267,6 +267,10 @@ def judge(trajectory: Trajectory, weights: Mapping[str, float] | None = None) ->
               count. An episode without trials has 0: it gains nothing and pays nothing
     repeat    share of the calls that repeat an earlier one
     solve_*   FTRL's formulas, on tasks with sub-goals only
+
+    A model that writes none of our tags (native calls, then plain text) is judged all the same: its calls
+    are execution, its last text is the prediction, so it has its `answer`, `trial` 0, and a `format` that
+    only misses the last turn. `exact` takes no sentence: such a model is right where it says the answer alone.
     """
     if trajectory.status == "invalid":
         return replace(trajectory, scores={}, reward=None)
