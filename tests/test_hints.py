@@ -31,7 +31,7 @@ from tmcli.records import Task, Trajectory, decode, encode
 from tmcli.report.mask import mask_text
 from tmcli.report.summary import Summary
 from tmcli.report.transcript import transcript
-from tmcli.score import judge, score_of
+from tmcli.score import judge, made, score_of
 from tmcli.steps.sft import examples
 from tmcli.suites import suite
 
@@ -267,6 +267,14 @@ def test_filter_keeps_it_unless_asked(mended: Trajectory) -> None:
     assert list(reasons(mended, drop=("hinted",))) == ["hinted"]
     assert list(reasons(hinted(ADD, RIGHT), drop=("hinted",))) == []
     assert next(reasons(hinted(ADD, WRONG, WRONG))) == "wrong_answer"
+
+
+def test_it_is_no_duplicate_of_one_that_needed_no_hint(mended: Trajectory) -> None:
+    rules = standard()
+    alone = hinted(ADD, ADD, RIGHT)
+    assert [call.key for call in made(alone)] == [call.key for call in made(mended)]
+    kept = [next((why for rule in rules if (why := rule(one))), None) for one in (mended, alone) * 2]
+    assert kept == [None, None, "duplicate", "duplicate"]
 
 
 def test_eval_says_so(mended: Trajectory) -> None:

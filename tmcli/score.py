@@ -270,7 +270,7 @@ def judge(trajectory: Trajectory, weights: Mapping[str, float] | None = None) ->
 
     A model that writes none of our tags (native calls, then plain text) is judged all the same: its calls
     are execution, its last text is the prediction, so it has its `answer`, `trial` 0, and a `format` that
-    only misses the last turn. `exact` takes no sentence: such a model is right where it says the answer alone.
+    only misses the last turn. `exact` takes no sentence: it is right where it says the answer alone.
     """
     if trajectory.status == "invalid":
         return replace(trajectory, scores={}, reward=None)

@@ -136,20 +136,26 @@ def hinted(trajectory: Trajectory) -> Drop | None:
 
 
 def duplicate() -> Rule:
-    """The same task, calls and answer were kept before. Remembers 16 bytes a trajectory."""
+    """The same task, calls and answer were kept before, both with a hint or both without. Remembers 16 bytes
+    a trajectory."""
     seen: set[bytes] = set()
 
     def rule(trajectory: Trajectory) -> Drop | None:
-        what = hashlib.blake2b(digest_size=16)
-        calls = [(call.phase, call.key) for call in made(trajectory)]
-        what.update(repr((trajectory.task.get("id"), calls, trajectory.prediction)).encode())
-        key = what.digest()
+        key = fingerprint(trajectory)
         if key in seen:
             return "duplicate"
         seen.add(key)
         return None
 
     return rule
+
+
+def fingerprint(trajectory: Trajectory) -> bytes:
+    """What duplicates share: 16 bytes of task, calls and answer."""
+    what = hashlib.blake2b(digest_size=16)
+    calls = [(call.phase, call.key) for call in made(trajectory)]
+    what.update(repr((trajectory.task.get("id"), calls, trajectory.prediction)).encode())
+    return what.digest()
 
 
 def _correct(trajectory: Trajectory) -> bool | None:
