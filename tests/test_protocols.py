@@ -312,6 +312,15 @@ def test_extra_fields_replace_the_limit_by_any_of_its_names(task: Task) -> None:
     assert server.probes[0]["max_completion_tokens"] == 16
 
 
+def test_fields_that_go_with_tools_go_with_tools_alone(task: Task) -> None:
+    for protocol, n_sent in (("native", 1), ("text", 0)):
+        with ModelServer(say(ANSWER), tools=PROBES["shows tools" if n_sent else "ignores tools"][0]) as server:
+            _, sampling = ask(server, task, service=Service(extra_body={"tool_choice": "required"}))
+        assert sampling["protocol"] == protocol
+        assert ["tool_choice" in request for request in server.probes] == [True, False]
+        assert sum("tool_choice" in request for request in server.requests) == n_sent
+
+
 def test_an_extra_field_that_is_refused_is_not_left_out(task: Task) -> None:
     with ModelServer(strict("seed")) as server, pytest.raises(PolicyFailure, match="seed"):
         ask(server, task, service=Service(extra_body={"seed": 4}))

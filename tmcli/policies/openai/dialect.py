@@ -23,6 +23,8 @@ from tmcli.records import Json
 
 OURS = ("messages", "model", "tools", "stream", "n")
 """Fields of a request that `--extra-body` may not set: what is read here depends on them."""
+OF_TOOLS = ("tool_choice", "parallel_tool_calls")
+"""Fields that servers refuse where there are no tools."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -69,6 +71,8 @@ class Dialect:
             del options[self._limit]
             extra = {**extra, **{name: most for name in LIMITS if most and name in extra}}
         body = {**options, **fields, **extra}
+        if "tools" not in body:
+            body = {name: value for name, value in body.items() if name not in OF_TOOLS}
         for name in self._refused & body.keys() - self.extra.keys():
             del body[name]
         return body

@@ -43,11 +43,11 @@ async def decide(dialect: Dialect, server: Asked) -> tuple[Calls, str]:
     """How calls travel, and why. Raises what any request raises when the server does not answer."""
     try:
         with_tools = await _prompt_tokens(dialect, server, {"messages": MESSAGES, "tools": TOOLS})
+        without = await _prompt_tokens(dialect, server, {"messages": MESSAGES})
     except Unfit as unfit:
-        if unfit.outcome.then not in ("no_tools", "bad_tools"):
-            return "native", "it refused the question whether it takes tools"
+        if unfit.outcome.then == "without":
+            return "native", "it refuses the question whether it takes tools"
         return "text", "it takes no tools"
-    without = await _prompt_tokens(dialect, server, {"messages": MESSAGES})
     if not with_tools or not without:
         return "native", "it took tools, and counts no tokens"
     if with_tools <= without:
