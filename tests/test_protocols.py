@@ -317,7 +317,7 @@ def test_fields_that_go_with_tools_go_with_tools_alone(task: Task) -> None:
         with ModelServer(say(ANSWER), tools=PROBES["shows tools" if n_sent else "ignores tools"][0]) as server:
             _, sampling = ask(server, task, service=Service(extra_body={"tool_choice": "required"}))
         assert sampling["protocol"] == protocol
-        assert ["tool_choice" in request for request in server.probes] == [True, False]
+        assert not any("tool_choice" in request for request in server.probes)
         assert sum("tool_choice" in request for request in server.requests) == n_sent
 
 

@@ -61,7 +61,7 @@ class Dialect:
         return {**shown, "extra_body": self.extra} if self.extra else shown
 
     def body(self, fields: Json, seed: int, most: int | None = None) -> Json:
-        """A request, but for the model; `most` bounds the tokens of this reply."""
+        """A request, but for the model; the probe's has a bound of its own, and no choice of tools."""
         s = self.sampling
         options: Json = {"temperature": s.temperature, "seed": seed, self._limit: most or s.max_new_tokens}
         if s.top_p < 1:
@@ -71,7 +71,7 @@ class Dialect:
             del options[self._limit]
             extra = {**extra, **{name: most for name in LIMITS if most and name in extra}}
         body = {**options, **fields, **extra}
-        if "tools" not in body:
+        if "tools" not in body or most:
             body = {name: value for name, value in body.items() if name not in OF_TOOLS}
         for name in self._refused & body.keys() - self.extra.keys():
             del body[name]
