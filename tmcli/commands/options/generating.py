@@ -133,4 +133,5 @@ def refuse(**given: Any) -> None:
     """Options that --generate does not take. Raises `UsageError` for the first that is given."""
     for word, (value, remedy) in given.items():
         if value:
-            raise UsageError(f"--{word.replace('_', '-')} does not go with --generate", remedy)
+            name = word if word.isupper() else f"--{word.replace('_', '-')}"
+            raise UsageError(f"{name} does not go with --generate", remedy)

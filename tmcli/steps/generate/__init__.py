@@ -82,7 +82,8 @@ class _Candidate:
     """A proposal on its way."""
 
     draw: Draw
-    episode: Trajectory | None = None
+    episodes: list[Trajectory] = field(default_factory=list)
+    """The proposer's, and how it went on when it was told."""
     proposal: Proposal | None = None
     told: str | None = None
     """What the proposer was told about its first try."""
@@ -94,9 +95,8 @@ class _Candidate:
     @property
     def calls(self) -> list[Json]:
         """What the proposer called with success."""
-        if self.episode is None:
-            return []
-        done = [{"name": c.name, "arguments": c.arguments} for c in made(self.episode) if c.ok]
+        calls = [call for episode in self.episodes for call in made(episode)]
+        done = [{"name": call.name, "arguments": call.arguments} for call in calls if call.ok]
         return [call for call in done if len(orjson.dumps(call)) <= MAX_SAID_CHARS][:MAX_CALLS]
 
 
@@ -172,26 +172,26 @@ def _propose(candidates: list[_Candidate], crew: Crew, before: list[Task]) -> No
     more: list[Task] = []
     for candidate, task in zip(candidates, tasks, strict=True):
         _read(candidate, episodes.get(task.id))
-        episode, unfit = candidate.episode, candidate.unfit
-        if episode is not None and unfit is not None and episode.stop in ("answer", "no_call", "max_turns"):
-            more.append(_told(task, episode, unfit))
+        unfit = candidate.unfit
+        if unfit is not None and candidate.episodes[0].stop in ("answer", "no_call", "max_turns"):
+            more.append(_told(task, candidate.episodes[0], unfit))
             again[more[-1].id] = candidate
-    for task_id, episode in crew.propose(more).items() if more else ():
-        candidate = again[task_id]
+    episodes = crew.propose(more) if more else {}
+    for task_id, candidate in again.items():
         assert candidate.unfit is not None
         candidate.told, candidate.unfit = candidate.unfit.sentence, None
-        _read(candidate, episode)
+        _read(candidate, episodes.get(task_id))
 
 
 def _read(candidate: _Candidate, episode: Trajectory | None) -> None:
-    candidate.episode = candidate.proposal = None
+    candidate.proposal = None
     if episode is None or episode.status == "invalid":
         return
-    candidate.episode = episode
+    candidate.episodes.append(episode)
     try:
-        candidate.proposal = read(episode)
+        candidate.proposal = read(candidate.episodes)
     except UnfitError as error:
-        candidate.unfit = error
+        candidate.unfit, candidate.proposal = error, error.proposal
 
 
 def _told(task: Task, episode: Trajectory, unfit: UnfitError) -> Task:
@@ -258,8 +258,8 @@ def _outcome(candidate: _Candidate, crew: Crew, seed: int, key: str, agree: Agre
     if candidate.proposal is not None:
         proposal = candidate.proposal
         row |= {"query": proposal.query, "answer": proposal.answer, "check": proposal.check}
-    elif candidate.episode is not None:
-        row["said"] = (candidate.episode.prediction or "")[:MAX_SAID_CHARS]
+    else:
+        row["said"] = (candidate.episodes[-1].prediction or "")[:MAX_SAID_CHARS]
     row |= {"seed": candidate.draw.world, "provenance": provenance}
     return Outcome(number, reason=reason, row=row)
 

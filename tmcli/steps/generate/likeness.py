@@ -12,8 +12,7 @@ pages has it?" (0.8) are, the same question about another book (0.4) is not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from datasketch import MinHash, MinHashLSH
+from typing import Any
 
 PIECE = 3
 LIKE = 0.6
@@ -26,8 +25,10 @@ class Asked:
     """Questions that were asked."""
 
     def __init__(self) -> None:
+        from datasketch import MinHashLSH  # loads scipy
+
         self._index = MinHashLSH(threshold=LOOK, num_perm=PERMUTATIONS)
-        self._hashes: dict[str, MinHash] = {}
+        self._hashes: dict[str, Any] = {}
         self._questions: dict[str, str] = {}
 
     def add(self, question: str, tools: Iterable[str]) -> None:
@@ -56,7 +57,9 @@ def pieces(question: str, tools: Iterable[str]) -> set[str]:
     return cut | {f"{name}()" for name in tools}
 
 
-def _hash(question: str, tools: Iterable[str]) -> MinHash:
+def _hash(question: str, tools: Iterable[str]) -> Any:
+    from datasketch import MinHash
+
     made = MinHash(num_perm=PERMUTATIONS)
     made.update_batch([piece.encode("utf-8", "surrogatepass") for piece in sorted(pieces(question, tools))])
     return made

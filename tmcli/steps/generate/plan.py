@@ -3,6 +3,9 @@
     draw = draw_for(catalog, seed=0, number=17)
     draw.task(avoid=["How many pages has Silent Harbor?"])     # what the teacher is asked to do
 
+Where tools have worlds, the proposer is shown a part of its own, for many tools list nothing and can only be
+asked for what one knows by name. Whoever solves sees none of it.
+
 Kinds of requests and tools take turns in shuffled rounds: every tool comes up, and no kind is forgotten.
 A draw depends on the seed and its number alone, never on what was proposed before.
 """
@@ -12,7 +15,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
+
+from tmcli import toolbox
 from tmcli.catalog import Catalog
 from tmcli.protocol import CANNOT
 from tmcli.records import Json, Task
@@ -54,6 +61,13 @@ MAX_SEED = 1 << 30
 """Worlds of proposals. The built-in suites that are held out begin here, see `templates.py`."""
 
 
+ROWS = 4
+"""Of each table of a world, the proposer is shown so many rows."""
+
+MAX_SHOWN_CHARS = 4000
+"""Of a world, in all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
     """One proposal to be made."""
@@ -86,9 +100,24 @@ class Draw:
             f"It is about what {' and '.join(self.focus)} can tell or do; other tools may help.",
             f"Write it {self.manner}.",
         ]
+        if (world := self._part_of_world()) is not None:
+            lines += [
+                "Some of what the tools know, for you alone; see with calls what they say of it:",
+                world,
+            ]
         if avoid:
             lines += ["Ask something quite different from these:", *(f"- {question}" for question in avoid)]
         return "\n".join(lines)
+
+    def _part_of_world(self) -> str | None:
+        """A few rows of each table of its world, as JSON; None where there is no world."""
+        if self.catalog.env["kind"] != "toolbox":
+            return None
+        world = toolbox.load(self.catalog.env["toolbox"]).world(self.world)
+        if world is None:
+            return None
+        rng = random.Random(f"world:{self.world}")
+        return orjson.dumps(_few(world, rng), default=str).decode()[:MAX_SHOWN_CHARS]
 
 
 def draw_for(catalog: Catalog, seed: int, number: int) -> Draw:
@@ -116,3 +145,16 @@ def _in_turn(things: Sequence[str], name: str, number: int) -> str:
     order = list(things)
     random.Random(f"{name}:{turn}").shuffle(order)
     return order[place]
+
+
+def _few(value: Any, rng: random.Random) -> Any:
+    """At most `ROWS` rows of every table in it. An object is a table when it maps to objects."""
+    if isinstance(value, dict):
+        names = list(value)
+        if len(names) > ROWS and all(isinstance(row, dict | list) for row in value.values()):
+            names = rng.sample(names, ROWS)
+        return {str(name): _few(value[name], rng) for name in names}
+    if isinstance(value, list | tuple):
+        rows = list(value)
+        return [_few(row, rng) for row in (rows if len(rows) <= ROWS else rng.sample(rows, ROWS))]
+    return value

@@ -1,6 +1,6 @@
 """What a proposer said, read: a question with its answer, or why it is none.
 
-    proposal = read(trajectory)          # raises `UnfitError`: a reason, and a sentence for the proposer
+    proposal = read([episode])           # raises `UnfitError`: a reason, and a sentence for the proposer
     proposal.query, proposal.answer, proposal.check
 
 A model's text is not trusted: it is bounded, and what could break a chat template is refused. All that can
@@ -10,6 +10,7 @@ be told without playing is told here.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -60,22 +61,28 @@ class Proposal:
 class UnfitError(Exception):
     """A proposal that cannot be used; the sentence is for the proposer."""
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
+    def __init__(self, reason: Reason, sentence: str, proposal: Proposal | None = None) -> None:
         super().__init__(sentence)
         self.reason: Reason = reason
         self.sentence = sentence
+        self.proposal = proposal
+        """What was proposed, where it could be read."""
 
 
-def read(trajectory: Trajectory) -> Proposal:
-    """The proposal of an episode. Raises `UnfitError`."""
-    proposal = parse(trajectory.prediction)
-    replies = [call for call in made(trajectory) if call.reply is not None and call.readable]
+def read(episodes: Sequence[Trajectory]) -> Proposal:
+    """The proposal at the end of a dialogue, which may have gone on after it was told what was wrong. Raises
+    `UnfitError`."""
+    proposal = parse(episodes[-1].prediction)
+    calls = [call for episode in episodes for call in made(episode)]
+    replies = [call for call in calls if call.reply is not None and call.readable]
     if not any(call.ok or proposal.declines for call in replies):
-        raise UnfitError("no_calls", "no call of yours brought a reply, so nothing in it is known to be real")
+        sentence = "no call of yours brought a reply, so nothing in it is known to be real"
+        raise UnfitError("no_calls", sentence, proposal)
     if " ".join(proposal.answer.casefold().split()).strip(" .!") in _COINS:
-        raise UnfitError("guessable", "a yes-or-no question can be guessed; ask for a name, number or value")
+        sentence = "a yes-or-no question can be guessed; ask for a name, number or value"
+        raise UnfitError("guessable", sentence, proposal)
     if stands_in(proposal):
-        raise UnfitError("gold_in_question", "the answer stands in the question")
+        raise UnfitError("gold_in_question", "the answer stands in the question", proposal)
     return proposal
 
 
