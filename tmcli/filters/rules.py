@@ -151,10 +151,11 @@ def duplicate() -> Rule:
 
 
 def fingerprint(trajectory: Trajectory) -> bytes:
-    """What duplicates share: 16 bytes of task, calls and answer."""
+    """What duplicates share: 16 bytes of task, calls and answer, and whether there was a hint."""
     what = hashlib.blake2b(digest_size=16)
     calls = [(call.phase, call.key) for call in made(trajectory)]
     what.update(repr((trajectory.task.get("id"), calls, trajectory.prediction)).encode())
+    what.update((hinted(trajectory) or "").encode())
     return what.digest()
 
 
