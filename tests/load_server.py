@@ -165,7 +165,7 @@ class Server:
     def completion(self, body: dict[str, Any], digest: bytes, size: int) -> bytes:
         """The answer to a request: its turn's call, or the last one's `<answer>`."""
         number = int.from_bytes(digest)
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
+        turn = sum(message["role"] == "assistant" for message in body.get("messages", []))
         message: dict[str, Any] = {"role": "assistant"}
         tools = body.get("tools")
         if tools and turn < self.turns - 1:

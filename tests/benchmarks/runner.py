@@ -2,7 +2,7 @@
 
     python tests/benchmarks/runner.py                                        # all of it: about an hour
     python tests/benchmarks/runner.py --tasks 200 --concurrency 64 --latency 0
-    python tests/benchmarks/runner.py --peers /tmp/peers/bin/python          # verifiers, inspect, where installed
+    python tests/benchmarks/runner.py --peers peers/bin/python               # verifiers, inspect, where it has them
     python tests/benchmarks/runner.py --faults 0.2 --only openai,tm          # who survives
     python tests/benchmarks/runner.py --memory 1000,10000,100000             # is memory flat?
 
@@ -109,11 +109,12 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
     for latency_ms in map(float, options.latency.split(",")):
         for concurrency in map(int, options.concurrency.split(",")):
             ideal = options.tasks * TURNS * latency_ms / 1000 / min(concurrency, options.tasks)
-            say(f"\n{options.tasks} tasks x {TURNS}, {latency_ms:g} ms, {concurrency} at once, ideal {ideal:.1f} s")
-            say(f"{'':10} {'start s':>8} {'wall s':>8} {'episodes/s':>10} {'CPU ms each':>11} {'MB':>6}  done")
+            what = f"{options.tasks} tasks x {TURNS}, {latency_ms:g} ms, {concurrency} at once"
+            say(f"\n{what}, ideal {ideal:.1f} s")
+            say(f"{'':10} {'start s':>8} {'wall s':>8} {'episodes/s':>10} {'CPU ms':>8} {'MB':>6}  done")
             for name in chosen:
-                server = LoadServer(turns=TURNS, latency_ms=latency_ms, faults=options.faults, seed=1, hang_s=1)
-                with server:
+                faults = {"faults": options.faults, "seed": 1, "hang_s": 1.0}
+                with LoadServer(turns=TURNS, latency_ms=latency_ms, **faults) as server:
                     cost = contend(name, server, folder, options.tasks, concurrency, options)
                     stats = server.stats()
                 start = starts[name]
@@ -121,7 +122,7 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
                 each_ms = (cost.cpu_s - start.cpu_s) / max(1, options.tasks - 2) * 1000
                 say(
                     f"{name:10} {start.seconds:8.2f} {wall:8.2f} {options.tasks / wall:10.0f}"
-                    f" {each_ms:11.2f} {cost.mb:6.0f}  {cost.done}"
+                    f" {each_ms:8.2f} {cost.mb:6.0f}  {cost.done}"
                     + (f" ({stats['requests']} requests)" if options.faults else "")
                 )
                 rows.append(
@@ -411,7 +412,8 @@ def with_runner(url: str, folder: Path, n: int, concurrency: int) -> Iterator[An
     from tmcli.records import Task
     from tmcli.runner import Setup, jobs
 
-    setup = Setup(f"m@{url}", service=Service(protocol="native", at_once=concurrency), concurrency=concurrency)
+    service = Service(protocol="native", at_once=concurrency)
+    setup = Setup(f"m@{url}", service=service, concurrency=concurrency)
     with setup.open() as runner:
         tasks = io.read(str(folder / "tm.jsonl"), kind=Task)
         yield from runner.run(jobs(task for _, task in zip(range(n), tasks, strict=False)))

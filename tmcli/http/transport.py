@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
@@ -60,7 +61,7 @@ class Client:
         _allow_many_files()
         given = {"Content-Type": "application/json", "User-Agent": "tm"}
         if auth is not None:
-            given["Authorization"] = aiohttp.BasicAuth(*auth, encoding="utf-8").encode()
+            given["Authorization"] = f"Basic {b64encode(':'.join(auth).encode()).decode()}"
         # Not packed: a bomb is small on the wire, and replies of models are short.
         self._headers = {**given, **headers, "Accept-Encoding": "identity"}
         self._connect_s = connect_s
