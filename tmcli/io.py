@@ -23,7 +23,10 @@ from tmcli.errors import InputError, UsageError
 from tmcli.records import AnyRecord, R, decode, encode, expect
 from tmcli.streams import Source, owned_stdout
 
-__all__ = ["Form", "Rejects", "Writer", "form_of", "open_output", "owned_stdout", "read"]
+__all__ = [
+    "Form", "LineWriter", "Rejects", "Writer", "form_of", "open_output", "owned_stdout", "read", "read_lines",
+    "reject",
+]  # fmt: skip
 
 Form = Literal["jsonl", "parquet"]
 MAX_LINE = 64 << 20
@@ -87,24 +90,36 @@ def read(source: str, *, kind: type[Any] | None = None, rejects: Rejects | None 
     return _records(opened, kind, rejects)
 
 
+def read_lines(source: str, *, rejects: Rejects | None = None) -> tuple[str, Iterator[tuple[int, bytes]]]:
+    """The name of a file or of stdin, and its lines with their numbers: to decode them elsewhere."""
+    opened = streams.open_source(source)
+    if rejects is not None:
+        rejects.open()
+    return opened.name, _numbered(opened, rejects)
+
+
 def _records(source: Source, kind: type[Any] | None, rejects: Rejects | None) -> Iterator[Any]:
+    for number, line in _numbered(source, rejects):
+        try:
+            record = decode(line)
+            if kind is not None:
+                record = expect(record, kind)
+        except InputError as error:
+            reject(error.at(source.name, number), rejects, line + b"\n")
+            continue
+        yield record
+
+
+def _numbered(source: Source, rejects: Rejects | None) -> Iterator[tuple[int, bytes]]:
+    """Lines of JSON, however they are stored."""
     try:
         head, stream = streams.sniff(source)
         if head == streams.PARQUET:
             from tmcli import parquet
 
-            lines = parquet.lines(stream, source)
+            yield from parquet.lines(stream, source)
         else:
-            lines = _lines(streams.decompress(head, stream), source.name, rejects)
-        for number, line in lines:
-            try:
-                record = decode(line)
-                if kind is not None:
-                    record = expect(record, kind)
-            except InputError as error:
-                _reject(error.at(source.name, number), rejects, line + b"\n")
-                continue
-            yield record
+            yield from _lines(streams.decompress(head, stream), source.name, rejects)
     finally:
         source.close()
 
@@ -119,7 +134,7 @@ def _lines(stream: IO[bytes], name: str, rejects: Rejects | None) -> Iterator[tu
             return
         if len(line) > MAX_LINE and not line.endswith(b"\n"):
             error = InputError(f"the line is longer than {MAX_LINE >> 20} MiB", "split or drop the record")
-            _reject(error.at(name, number), rejects, line)
+            reject(error.at(name, number), rejects, line)
             while rejects and line and not line.endswith(b"\n"):
                 line = _readline(stream, name, number)
                 rejects.write(line)
@@ -142,7 +157,8 @@ def _damaged(error: Exception) -> InputError:
     return InputError(f"the stream is damaged or cut off here: {error}", "make or copy the file again")
 
 
-def _reject(error: InputError, rejects: Rejects | None, line: bytes) -> None:
+def reject(error: InputError, rejects: Rejects | None, line: bytes) -> None:
+    """Set a broken line aside, or stop."""
     if rejects is None:
         raise error
     rejects.add(error)
@@ -158,6 +174,12 @@ class Writer(Protocol):
     def write(self, record: AnyRecord) -> None: ...
 
 
+class LineWriter(Writer, Protocol):
+    """One that takes records that are encoded already, too."""
+
+    def write_line(self, line: bytes) -> None: ...
+
+
 class Lines:
     """JSONL. What is written reaches the reader at the latest with the first record after `patience_s`."""
 
@@ -167,7 +189,10 @@ class Lines:
         self.flushed_at = monotonic()
 
     def write(self, record: AnyRecord) -> None:
-        self.out.write(encode(record) + b"\n")
+        self.write_line(encode(record))
+
+    def write_line(self, line: bytes) -> None:
+        self.out.write(line + b"\n")
         now = monotonic()
         if now - self.flushed_at >= self.patience_s:
             self.out.flush()
@@ -177,7 +202,7 @@ class Lines:
 @contextmanager
 def open_output(
     path: str, *, to: Form | None = None, force: bool = False, flush_each: bool = False
-) -> Iterator[Writer]:
+) -> Iterator[LineWriter]:
     """Where records go: stdout (`-`), or a file that appears whole when all went well.
 
     stdout gets blocks while records are quick, else each record at once; `flush_each`: always at once.
@@ -208,7 +233,7 @@ def form_of(path: str, to: Form | None = None) -> Form:
 
 
 @contextmanager
-def _writer(out: IO[bytes], form: Form, patience_s: float) -> Iterator[Writer]:
+def _writer(out: IO[bytes], form: Form, patience_s: float) -> Iterator[LineWriter]:
     if form == "jsonl":
         yield Lines(out, patience_s)
         return

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tmcli.errors import InputError, OutputError
-from tmcli.records import KINDS, VERSION, AnyRecord, Json, encode, known_fields
+from tmcli.records import KINDS, VERSION, AnyRecord, Json, decode, encode, known_fields
 from tmcli.streams import Source, unwritable
 
 STRINGS = {
@@ -141,6 +141,9 @@ class Rows:
         self.rows: list[Json] = []
         self.size = 0
         self.file: pq.ParquetWriter | None = None
+
+    def write_line(self, line: bytes) -> None:
+        self.write(decode(line))
 
     def write(self, record: AnyRecord) -> None:
         if self.kind not in (None, record.kind):

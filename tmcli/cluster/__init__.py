@@ -87,7 +87,8 @@ class Cluster(Player):
             n = self.workers or max(1, int(there.get("CPU", 1)))
             self._gpus = 1 if is_local(self.setup.policy) and there.get("GPU") else 0
             machines = sum(node["Alive"] for node in self._ray.nodes())
-            console.note(f"{n} workers on a Ray cluster of {machines} machine{'s' if machines > 1 else ''}")
+            cluster = f"a Ray cluster of {machines} machine{'s' * (machines > 1)}"
+            console.note(f"{n} worker{'s' * (n > 1)} on {cluster}")
             self.concurrency = n * self._room
             stack.push(super().__exit__)
             self.key = asyncio.run_coroutine_threadsafe(self._open(n), self._started()).result().key

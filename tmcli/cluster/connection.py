@@ -29,6 +29,10 @@ SETTINGS = {
 CONNECT_S = 5.0
 """So long a cluster has to answer the first knock."""
 
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How gRPC, which Ray speaks, begins; the other side begins with its settings."""
+SETTINGS_FRAME = b"\x04"
+
 
 @contextmanager
 def connection(address: str | None) -> Iterator[Any]:
@@ -78,7 +82,11 @@ def _knock(address: str) -> None:
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise UsageError(f"{address!r} is no address of a Ray cluster", "write HOST:PORT, as 10.0.0.5:6379")
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECT_S) as there:
+            if os.environ.get("RAY_USE_TLS") in (None, "", "0"):
+                there.sendall(HELLO)
+                if there.recv(4)[3:] != SETTINGS_FRAME:
+                    raise OSError("it speaks something else")
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(

@@ -124,7 +124,7 @@ class Worker:
     async def open(self, setup: Setup, folder: str, told: dict[str, str]) -> Opened | Exception:
         """Build the runner. An error that the user should read comes back as a value: raised, Ray would
         wrap it."""
-        with contextlib.suppress(OSError):  # paths mean what they mean to the user, where there is such a folder
+        with contextlib.suppress(OSError):  # where there is such a folder, paths mean what the user means
             os.chdir(folder)
         os.environ.update(told)
         try:
@@ -147,9 +147,7 @@ class Worker:
         for parcel in parcels:
             self.running[asyncio.create_task(self._play(self.runner, parcel))] = parcel.number
         if self.running:
-            ended, _ = await asyncio.wait(
-                self.running, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            ended, _ = await asyncio.wait(self.running, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
             if ended:
                 await asyncio.sleep(LINGER_S)
         report = Report()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Generator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -12,12 +14,13 @@ import typer
 
 from tmcli import console, io
 from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects, words
+from tmcli.commands.options.bundles import Engine
 from tmcli.errors import InputError, RunError, UsageError, did_you_mean
-from tmcli.records import Run, Trajectory, encode
+from tmcli.records import Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.summary import Summary, failing
 from tmcli.report.table import table
 from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
-from tmcli.steps.eval import evaluate, threshold
+from tmcli.steps.eval import evaluate, labelled, scored, threshold
 
 Files = Annotated[
     list[str] | None,
@@ -66,6 +69,7 @@ def run(
     rejects: Rejects = None,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
+    engine: Engine = Engine(),
 ) -> None:
     """Judge trajectories and sum up how good the policy is.
 
@@ -94,13 +98,21 @@ def run(
             aside.add(error)
             aside.write(encode(trajectory) + b"\n")
 
-        streams = [io.read(source, rejects=aside) for source in sources]
-        with io.open_output(output, to=to, force=force) as out:
-            for label, records in zip(labels, streams, strict=True):
-                for score in evaluate(records, on_broken, parts, label):
-                    summary.add(score, label)
-                    if scores:
-                        out.write(score)
+        judged: Generator[tuple[str, Score], None, None]
+        if engine.is_ray():
+            judged = _on_cluster(sources, labels, engine, parts, on_broken, aside)
+        else:
+            streams = [io.read(source, rejects=aside) for source in sources]
+            judged = (
+                (label, score)
+                for label, records in zip(labels, streams, strict=True)
+                for score in evaluate(records, on_broken, parts, label)
+            )
+        with closing(judged), io.open_output(output, to=to, force=force) as out:
+            for label, score in judged:
+                summary.add(score, label)
+                if scores:
+                    out.write(score)
             if not summary.n:
                 raise InputError(
                     "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
@@ -124,6 +136,30 @@ def run(
     failures = failing(groups, *limit) if limit else []
     if failures:
         raise RunError("; ".join(failures), "--fail-under asks for it")
+
+
+def _on_cluster(
+    sources: list[str],
+    labels: list[str],
+    engine: Engine,
+    parts: dict[str, float],
+    on_broken: Callable[[Trajectory, InputError], None],
+    aside: io.Rejects | None,
+) -> Generator[tuple[str, Score], None, None]:
+    """What `evaluate` gives, judged on the cluster."""
+    from tmcli.cluster.blocks import blocks, mapped
+
+    lines = blocks([io.read_lines(source, rejects=aside) for source in sources])
+    for block, results in mapped(scored, lines, parts, address=engine.ray_address, n=engine.workers):
+        for number, line, result in zip(block.numbers, block.lines, results, strict=True):
+            if isinstance(result, bytes):
+                yield labels[block.of], labelled(expect(decode(result), Score), labels[block.of])
+            elif result.readable:
+                on_broken(expect(decode(line), Trajectory), result.error)
+            elif result.fatal:
+                raise result.error
+            else:
+                io.reject(result.error.at(block.name, number), aside, line + b"\n")
 
 
 def _labels(sources: list[str]) -> list[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tmcli import console, io
 from tmcli.commands.options import Force, Output, SkipInvalid, To, words
+from tmcli.commands.options.bundles import Engine
 from tmcli.errors import InputError, UsageError, did_you_mean
 from tmcli.filters.rules import EXTRA, REASONS, standard
 from tmcli.records import Drop, Trajectory, encode
-from tmcli.steps.filter import filter_trajectories, rejected
+from tmcli.steps.filter import Verdict, choose, filter_trajectories, rejected, verdicts
 
 Files = Annotated[
     list[str] | None,
@@ -57,6 +61,7 @@ def run(
     rejects: Dropped = None,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
+    engine: Engine = Engine(),
 ) -> None:
     """Keep the trajectories that are worth imitating.
 
@@ -81,7 +86,10 @@ def run(
     n_kept = 0
     with io.Rejects(rejects, force=force) as aside:
         broken = aside if skip_invalid else None
-        records = [io.read(file, kind=Trajectory, rejects=broken) for file in files or ["-"]]
+        if on_cluster := engine.is_ray():
+            lines = [io.read_lines(file, rejects=broken) for file in files or ["-"]]
+        else:
+            records = [io.read(file, kind=Trajectory, rejects=broken) for file in files or ["-"]]
 
         def on_drop(trajectory: Trajectory, reason: Drop) -> None:
             dropped[reason] += 1
@@ -93,13 +101,37 @@ def run(
             broken.add(error)
             broken.write(encode(trajectory) + b"\n")
 
-        rules = standard(kept_reasons, max_chars, dropped_too)
+        def on_unreadable(line: bytes, error: InputError) -> None:
+            io.reject(error, broken, line + b"\n")
+
         with io.open_output(output, to=to, force=force) as out:
             aside.open()
-            for trajectory in filter_trajectories(chain.from_iterable(records), rules, on_drop, on_broken):
-                out.write(trajectory)
-                n_kept += 1
+            if on_cluster:
+                with closing(_judged(lines, engine, kept_reasons, max_chars, dropped_too)) as judged:
+                    twice = "duplicate" in kept_reasons
+                    for line in choose(judged, twice, on_drop, on_broken, on_unreadable):
+                        out.write_line(line)
+                        n_kept += 1
+            else:
+                rules = standard(kept_reasons, max_chars, dropped_too)
+                kept = filter_trajectories(chain.from_iterable(records), rules, on_drop, on_broken)
+                for trajectory in kept:
+                    out.write(trajectory)
+                    n_kept += 1
     _tell(n_kept, dropped, aside)
+
+
+def _judged(
+    lines: list[tuple[str, Iterator[tuple[int, bytes]]]], engine: Engine, *rules: Any
+) -> Generator[tuple[bytes, Verdict], None, None]:
+    """Each line with its verdict, which is found on the cluster."""
+    from tmcli.cluster.blocks import blocks, mapped
+
+    for block, found in mapped(verdicts, blocks(lines), *rules, address=engine.ray_address, n=engine.workers):
+        for number, line, verdict in zip(block.numbers, block.lines, found, strict=True):
+            if verdict.error is not None and not verdict.readable:
+                verdict = replace(verdict, error=verdict.error.at(block.name, number))
+            yield line, verdict
 
 
 def _tell(n_kept: int, dropped: Counter[Drop], aside: io.Rejects) -> None:

@@ -201,6 +201,30 @@ class Machines:
     ] = None
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Where records are looked at, one by one."""
+
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--engine", help="local: this process; ray: the machines of a Ray cluster."),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS or one here."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Ray workers; else one for each CPU.")
+    ] = None
+
+    def is_ray(self) -> bool:
+        if self.engine != "ray" and (self.ray_address is not None or self.workers is not None):
+            raise UsageError("--ray-address and --workers are for --engine ray", "add it")
+        return self.engine == "ray"
+
+
 def setup(
     policy: str, sampling: Sampling, limits: Limits, playing: Playing, serving: Serving, spending: Spending
 ) -> Setup:
