@@ -20,7 +20,7 @@ import orjson
 import pytest
 from conftest import environment
 from load_server import KINDS, LoadServer
-from servers import ModelServer, say, text
+from servers import ModelServer, Trouble, question, say, text
 
 from tmcli.errors import PolicyFailure, RunError, UsageError
 from tmcli.http import Patience
@@ -277,6 +277,53 @@ def test_each_fault_is_waited_out_and_counted(kind: str) -> None:
     assert stats["ok"] == 60
     assert set(meter.retries) == {LABELS.get(kind, kind)}
     assert meter.retries.total() == stats["faults"][kind] == meter.requests - 60
+
+
+def test_a_server_that_still_loads_its_model_is_waited_for() -> None:
+    loading = Trouble(503, '{"error": {"message": "Loading model"}}')
+    with ModelServer(say(text("x")), [loading] * 12) as server:
+        assert asked(f"m@{server.url}", 2) == ["x", "x"]
+        assert len(server.requests) == 14
+
+
+def test_one_request_alone_waits_for_a_server_that_is_down() -> None:
+    async def play() -> None:
+        policy = OpenAI(f"m@{server.url}", Sampling(), Patience(base_s=0.02), meter=meter)
+        body: Json = {"messages": []}
+        try:
+            await policy.complete(body, policy.stick())
+            await asyncio.to_thread(dead, server, 2)
+            await policy.complete(body, policy.stick())
+        finally:
+            await policy.aclose()
+
+    meter = Meter()
+    with LoadServer() as server:  # eight tries alone would be over after a second and a half
+        asyncio.run(play())
+    assert meter.retries["refused"] > 0
+
+
+def test_a_request_that_always_fails_is_given_up_alone() -> None:
+    def brain(body: Json) -> Json | Trouble:
+        return Trouble(500, '{"error": "no"}') if question(body) == "Question 3" else text("x")
+
+    async def play(url: str) -> list[Any]:
+        policy = OpenAI(f"m@{url}", Sampling(), QUICK)
+
+        async def one(number: int) -> Json:
+            await asyncio.sleep(number / 100)
+            body = {"messages": [{"role": "user", "content": f"Question {number}"}]}
+            return await policy.complete(body, policy.stick())
+
+        try:
+            return await asyncio.gather(*(one(i) for i in range(20)), return_exceptions=True)
+        finally:
+            await policy.aclose()
+
+    with ModelServer(brain) as server:
+        said = asyncio.run(play(server.url))
+    assert [i for i, one in enumerate(said) if isinstance(one, PolicyFailure)] == [3]
+    assert str(said[3]).endswith("answers 500: no, tried 8 times")
 
 
 def test_a_server_that_hangs_is_given_up_in_time() -> None:

@@ -39,10 +39,11 @@ class Breaker:
         """That failed since it opened."""
         self.ever = False
         """Has it ever answered?"""
-        self._row = 0
-        self._gone = 0
-        self._busy = False
+        self.row = 0
+        """Failures in a row, until it opened."""
+        self.busy = False
         """Did the last failure say that somebody is there?"""
+        self._gone = 0
 
     @property
     def is_open(self) -> bool:
@@ -50,7 +51,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         self.ever = True
-        self._row = self._gone = 0
+        self.row = self._gone = 0
         self.opened_at = None
         self.probing = False
 
@@ -58,13 +59,13 @@ class Breaker:
         """A request that was no probe failed. `asked_s`: the server asks to wait so long."""
         if self.is_open:  # it was sent before
             return
-        self._row += 1
+        self.row += 1
         self._gone = self._gone + 1 if gone else 0
-        if self._row >= ROW or self._gone >= (GONE if self.ever else 1):
+        if self.row >= ROW or self._gone >= (GONE if self.ever else 1):
             self.opened_at = now
             self.probes = 0
             self.probing = False
-            self._busy = busy
+            self.busy = busy
             self._later(now, asked_s)
 
     def due(self, now: float) -> bool:
@@ -80,18 +81,22 @@ class Breaker:
         self.probing = False
         if self.is_open:
             self.probes += 1
-            self._busy = busy
+            self.busy = busy
             self._later(now, asked_s)
 
     def dropped(self) -> None:
         """The probe was called off and says nothing."""
         self.probing = False
 
+    @property
+    def never_there(self) -> bool:
+        return not self.ever and not self.busy
+
     def is_lost(self, now: float) -> bool:
         """Has it been down for so long that a run should end?"""
         if self.opened_at is None:
             return False
-        if not self.ever and not self._busy and self.probes + 1 >= FIRST_TRIES:
+        if self.never_there and self.probes + 1 >= FIRST_TRIES:
             return True
         return now - self.opened_at >= self.patience.total_s
 

@@ -20,7 +20,6 @@ from time import monotonic
 from tmcli import console
 from tmcli.errors import RunError
 from tmcli.meter import Meter
-from tmcli.policies.openai.breaker import FIRST_TRIES
 from tmcli.policies.openai.server import Server, Turn
 from tmcli.policies.openai.troubles import Trouble
 
@@ -61,11 +60,13 @@ class Pool:
     def answered(self, turn: Turn) -> None:
         """The request was answered: the server is up, and takes so many at once."""
         server = turn.server
-        server.limiter.accepted()
+        if server.limiter.limit < server.limiter.most:
+            server.limiter.accepted()
+            self._show_limit()
+        else:
+            server.limiter.accepted()
         self._up(server)
         server.leave(turn)
-        if self.meter.limit is not None and server.limiter.limit < server.limiter.most:
-            self._show_limit()
 
     def failed(self, turn: Turn, trouble: Trouble) -> bool:
         """The request failed. True: the server is down for all, so it says nothing about this request."""
@@ -127,15 +128,15 @@ class Pool:
         return stick.server
 
     def _up(self, server: Server) -> None:
+        """It answered, so it is not down."""
         was_open = server.breaker.is_open
         server.breaker.succeeded()
         if not was_open:
             return
         self.n_down -= 1
-        console.detail(f"the server {server.shown} answers again")
-        if server.told:
-            server.told = False
-            console.note(f"the server {server.shown} answers again")
+        say = console.note if server.told else console.detail
+        say(f"the server {server.shown} answers again")
+        server.told = False
         for other in self.servers:  # who waits for another one that is down may come here
             if other is not server and other.breaker.is_open:
                 other.dismiss()
@@ -148,7 +149,7 @@ class Pool:
         if self.n_down < len(self.servers):
             server.told = True
             console.warn(f"{problem}; the others take over")
-        elif server.breaker.ever:
+        elif not server.breaker.never_there:
             server.told = True
             console.note(f"{problem}; waiting for it, {server.breaker.patience.total_s:.0f} s at most")
 
@@ -156,11 +157,12 @@ class Pool:
         """Why nobody waits any longer."""
         server, others = self.servers[0], self.servers[1:]
         each = "; ".join(f"{each.shown} {each.trouble}" for each in self.servers)
-        if not any(each.breaker.ever for each in self.servers):
+        if all(each.breaker.never_there for each in self.servers):
             remedy = "is it running, and is the address right?"
             if others:
                 return RunError(f"no server answers: {each}", remedy)
-            return RunError(f"the server {server.shown} {server.trouble}, tried {FIRST_TRIES} times", remedy)
+            tries = server.breaker.row + server.breaker.probes
+            return RunError(f"the server {server.shown} {server.trouble}, tried {tries} times", remedy)
         down_s = min(each.breaker.down_s(monotonic()) for each in self.servers)
         who = "no server has" if others else f"the server {server.shown} has not"
         return RunError(

@@ -98,17 +98,16 @@ def told(label: str, words: str, asked_s: float | None = None) -> Trouble:
 
 
 def asked_s(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait: `retry-after-ms`, `Retry-After`, else what its rate limit says.
+    """How long the server asks to wait: in ms (OpenAI, Azure), as `Retry-After`, else as its rate limit says.
 
     >>> asked_s(httpx.Headers({"retry-after-ms": "1500"}))
     1.5
     >>> asked_s(httpx.Headers({"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "1m2.5s"}))
     62.5
     """
-    try:
-        return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
-    except ValueError:
-        pass
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (text := headers.get(name, "")[:20]).isdecimal():
+            return int(text) / 1000
     if (pause_s := retry_after(headers)) is not None:
         return pause_s
     pauses = [
