@@ -202,6 +202,10 @@ class Sink(io.RawIOBase):
             except BrokenPipeError:
                 self.drop()
                 raise SystemExit(0) from None
+            except KeyboardInterrupt:
+                if not select.select([], [self.fd], [], 0)[1]:  # nobody reads: no flush may wait here again
+                    self.drop()
+                raise
             except OSError as error:
                 self.drop()
                 raise unwritable(self.name, error) from error
