@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    "accelerate", "aiohttp", "datasets", "httpx", "numpy", "pandas", "peft", "pyarrow", "ray", "rich", "torch",
-    "transformers", "trl", "uvloop",
+    "accelerate", "aiohttp", "datasets", "httpx", "numpy", "pandas", "peft", "pyarrow", "ray", "rich",
+    "torch", "transformers", "trl", "uvloop",
 }  # fmt: skip
 
 SCORE = {
