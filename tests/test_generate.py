@@ -1,5 +1,5 @@
-"""`tm tasks --generate` as a user runs it: a model behind a real server explores real tools, asks, and solves;
-and models that lie, guess, repeat themselves and write no JSON."""
+"""`tm tasks --generate` as a user runs it: a model behind a real server explores real tools, asks, and
+solves; and models that lie, guess, repeat themselves and write no JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,10 @@ ASKS = (
 )
 
 WORDS = (
-    "apple barge cloud delta ember flint grove husky inlet joker kiosk ladle mango nylon otter piano quill raven \
-sugar tulip umbra vigor wheat xenon yacht zebra acorn brisk cedar dwell eagle frost glide hazel index jelly koala \
-lemon mirth noble ocean pearl quest robin siren thorn unity vivid woven yield".split()
-)
+    "apple barge cloud delta ember flint grove husky inlet joker kiosk ladle mango nylon otter piano quill raven"
+    " sugar tulip umbra vigor wheat xenon yacht zebra acorn brisk cedar dwell eagle frost glide hazel index jelly"
+    " koala lemon mirth noble ocean pearl quest robin siren thorn unity vivid woven yield"
+).split()
 
 
 def proposal_number(body: Json) -> int | None:
@@ -125,8 +126,8 @@ def town_in(query: str) -> str:
 
 
 class Mind:
-    """A model that knows its part by its system turn: it proposes, guesses or solves. `proposer` and the others
-    may be replaced, by proposal number or for all."""
+    """A model that knows its part by its system turn: it proposes, guesses or solves. Each part may be
+    replaced, that of the proposer for one proposal too."""
 
     def __init__(self, **parts: Callable[[Json, int], Json]) -> None:
         self.parts = parts
@@ -445,7 +446,7 @@ def test_every_reason_to_drop_and_its_question(tm: Tm, towns: Path) -> None:
 
 
 def test_nothing_kept_is_a_failure_that_ends_soon(tm: Tm, towns: Path) -> None:
-    mind = Mind(propose=lambda body, n: stubborn(body, n))
+    mind = Mind(propose=stubborn)
     with ModelServer(mind) as server:
         done = tm(*LINE, "-n", "40", "-o", "tasks.jsonl", "--rejects", "bad.jsonl", env=server.env())
     assert done.returncode == 1
@@ -497,20 +498,20 @@ def test_resume_makes_only_what_is_missing(tm: Tm, towns: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(tm: Tm, towns: Path) -> None:
-    """SIGKILL after some requests; what is missing then is made anew, and all is as if nothing had been."""
+    """Stopped after some requests; what is missing then is made anew, and all is as if nothing had been."""
     with ModelServer(mixed()) as server:
         assert tm(*LINE, "-n", "70", "--agree", "1/1", "-o", "whole.jsonl", env=server.env()).returncode == 0
         total = len(server.requests)
         words = (*LINE, "-n", "70", "--agree", "1/1", "-o", "tasks.jsonl", "--resume")
-        for share in (0.5, 0.9):
+        for share, how in ((0.5, signal.SIGKILL), (0.3, signal.SIGINT), (0.6, signal.SIGKILL)):
             due = len(server.requests) + int(total * share)
             child = subprocess.Popen(
                 [sys.executable, "-m", "tmcli", *words], cwd=towns, env=environment(server.env())
             )
             while len(server.requests) < due and child.poll() is None:
                 time.sleep(0.01)
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+            child.send_signal(how)
+            assert child.wait() in (-signal.SIGKILL, 130)
         assert (towns / "tasks.jsonl").stat().st_size
         done = tm(*words, env=server.env())
         assert done.returncode == 0, done.stderr
@@ -752,10 +753,8 @@ JSONS: Any = st.recursive(
     | st.fixed_dictionaries({}, optional={"query": JSONS, "answer": JSONS, "check": JSONS}).map(json.dumps)
 )
 def test_no_text_of_a_model_breaks_the_reader(said: str) -> None:
-    try:
-        parse(said)
-    except UnfitError as error:
-        assert error.reason in REASONS
+    with suppress(UnfitError):
+        assert parse(said).answer
 
 
 def test_agreement_in_words() -> None:

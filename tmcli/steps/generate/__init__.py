@@ -121,10 +121,9 @@ def generate(
     while len(settled.kept) < n and first < max(BARREN, MOST * n) and barren < BARREN:
         before = [settled.kept[number] for number in sorted(settled.kept) if number < first]
         numbers = range(first, first + min(WAVE, n - len(before)))
-        candidates = [
-            _Candidate(draw_for(catalog, seed, number)) for number in numbers if not settled.has(number)
-        ]
-        for candidate in _wave(candidates, crew, before, agree, asked):
+        missing = [number for number in numbers if not settled.has(number)][: n - len(settled.kept)]
+        candidates = [_Candidate(draw_for(catalog, seed, number)) for number in missing]
+        for candidate in _wave(candidates, crew, before, agree, asked) if candidates else ():
             outcome = _outcome(candidate, crew, seed, key, agree)
             settled.add(outcome)
             yield outcome

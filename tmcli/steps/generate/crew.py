@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from tmcli import signals
 from tmcli.episode import Limits
 from tmcli.meter import Budget
 from tmcli.records import Task, Trajectory
@@ -69,11 +70,12 @@ class Crew:
         if self.teacher is not self.solver:
             runner.meter.budget = self._left(self.teacher if runner is self.solver else self.solver)
         runner.limits = limits  # one policy, a local model most of all, is not loaded for each phase
-        for trajectory in runner.run(jobs(tasks, times)):
-            if trajectory.status == "invalid":
-                self.failure = self.failure or trajectory.failure or "no reason given"
-            self.heard()
-            yield trajectory
+        with signals.told_to(runner.stop):
+            for trajectory in runner.run(jobs(tasks, times)):
+                if trajectory.status == "invalid":
+                    self.failure = self.failure or trajectory.failure or "no reason given"
+                self.heard()
+                yield trajectory
         self.stopped = runner.stopped or ""
 
     def _left(self, other: Runner) -> Budget:
