@@ -6,12 +6,15 @@
     DIR/run.json                         the `run` record
     DIR/metrics.jsonl                    one line a logged step
 
-A folder under construction is `DIR.part`; it is renamed when all is in it.
+A folder under construction is `DIR.part`; it is renamed when all is in it. Where several processes train
+(`accelerate launch`, `torchrun`), the first alone writes.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -24,6 +27,11 @@ from tmcli.errors import InputError, OutputError, UsageError
 from tmcli.records import Json, Run, decode, digest, encode, expect
 
 LIBRARIES = ("torch", "transformers", "trl", "peft")
+
+
+def is_first() -> bool:
+    """Is this the one that writes, of the processes that train together?"""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def versions() -> Json:
@@ -75,6 +83,10 @@ def building(path: Path, *, force: bool) -> Iterator[Path]:
     Raises `OutputError` when `path` exists and `force` is not given, when it is anything but a checkpoint
     of ours or an empty folder (nothing else is ever removed), or when it cannot be written.
     """
+    if not is_first():
+        with tempfile.TemporaryDirectory(prefix="tm-") as aside:
+            yield Path(aside)
+        return
     path = path.resolve()
     if path.exists() and not force:
         raise OutputError(
@@ -102,6 +114,8 @@ def building(path: Path, *, force: bool) -> Iterator[Path]:
 
 def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool) -> None:
     """Weights and tokenizer into the folder; an adapter is merged unless it is to stay alone."""
+    if not is_first():
+        return
     if not adapter_only and hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     elif adapter_only and not hasattr(model, "merge_and_unload"):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tmcli import console, io
+from tmcli import checkpoint, console, io
 from tmcli.commands.options import (
     AdapterOnly,
     CheckpointFolder,
@@ -127,6 +127,7 @@ def run(
             ),
             on_step=progress.step,
         )
-    with io.open_output("-") as out:
-        out.write(finished)
-    console.note(f"checkpoint: {finished.output}")
+    if checkpoint.is_first():
+        with io.open_output("-") as out:
+            out.write(finished)
+        console.note(f"checkpoint: {finished.output}")

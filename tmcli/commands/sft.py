@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tmcli import console, io, streams
+from tmcli import checkpoint, console, io, streams
 from tmcli.commands.options import (
     AdapterOnly,
     CheckpointFolder,
@@ -93,9 +93,10 @@ def run(
             record = sft(
                 trajectories, Path(output), options, resume=resume, force=force, on_step=progress.step
             )
-    with io.open_output("-") as out:
-        out.write(record)
-    console.note(f"checkpoint: {record.output}")
+    if checkpoint.is_first():
+        with io.open_output("-") as out:
+            out.write(record)
+        console.note(f"checkpoint: {record.output}")
 
 
 def _show_mask(trajectories: Iterator[Trajectory], options: SftOptions) -> None:
