@@ -172,30 +172,23 @@ def test_one_of_two_dies_and_the_other_takes_over(undisturbed: Path) -> None:
     assert (undisturbed / "one.jsonl").read_bytes() == (undisturbed / "clean.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("concurrency", [1, 32])
-def test_a_dead_server_at_the_start_is_one_sentence_and_no_records(
-    concurrency: int, undisturbed: Path
-) -> None:
+def test_a_dead_server_at_the_start_is_one_sentence_and_no_records(undisturbed: Path) -> None:
     with closing(create_server(("127.0.0.1", 0))) as held:
         port = held.getsockname()[1]
     env = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": KEY, "TM_PATIENCE_S": "60"}
-    name = f"never{concurrency}.jsonl"
-    done = run(undisturbed, name, env, concurrency=concurrency, timeout=30)
+    done = run(undisturbed, "never.jsonl", env, timeout=30)
     assert done.returncode == 1
     sentence = f"the server http://127.0.0.1:{port}/v1 refuses the connection, tried 5 times; is it running"
     assert done.stderr.count(sentence) == 1
-    output = undisturbed / name
+    output = undisturbed / "never.jsonl"
     assert not output.exists() or not output.read_bytes()
 
 
-@pytest.mark.parametrize("concurrency", [1, 32])
-def test_a_server_that_dies_for_good_stops_the_run_and_resume_completes(
-    concurrency: int, undisturbed: Path
-) -> None:
-    name = f"stopped{concurrency}.jsonl"
+def test_a_server_that_dies_for_good_stops_the_run_and_resume_completes(undisturbed: Path) -> None:
+    name = "stopped.jsonl"
     with LoadServer(latency_ms=5) as server:
         env = {**server.env(), "TM_PATIENCE_S": "1"}
-        with running(undisturbed, name, env, concurrency=concurrency) as process:
+        with running(undisturbed, name, env) as process:
             busy(server, 200)
             dead(server, 1000)
             _, said = process.communicate(timeout=60)

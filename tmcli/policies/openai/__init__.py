@@ -36,6 +36,7 @@ from tmcli.policies.openai.pool import Pool, Stick
 from tmcli.policies.openai.redact import Redact
 from tmcli.policies.openai.server import Server, Turn
 from tmcli.policies.openai.troubles import Trouble
+from tmcli.policies.openai.wire import tokens
 from tmcli.records import Json, Task
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -109,7 +110,7 @@ class OpenAI:
             if (known := self.cache.get(key)) is not None:
                 if "unfit" in known:
                     raise Unfit(Outcome(**known["unfit"]), known["problem"])
-                self.meter.answered(*_tokens(known), cached=True)
+                self.meter.answered(*tokens(known), cached=True)
                 return known
             self._need_key()
         try:
@@ -120,14 +121,17 @@ class OpenAI:
             raise
         if self.cache is not None and is_whole:
             self.cache.put(key, choice)
-        self.meter.answered(*_tokens(choice))
+        self.meter.answered(*tokens(choice))
         return choice
 
     async def _ask(self, content: bytes, stick: Stick) -> tuple[Json, bool]:
         """The choice, and whether a model said it; what waits for a turn does not use up its patience."""
         tries, timeouts, left_s = 0, 0, self.patience.total_s
+        again = ""
         while True:
             turn = await self.pool.turn(stick)
+            if again:
+                self.meter.retried(again)
             server, began = turn.server, monotonic()
             found = await self._send(turn, content, min(left_s, self._hang_s(server, timeouts)))
             if isinstance(found, Outcome):
@@ -143,8 +147,8 @@ class OpenAI:
             if found.remedy:
                 self.pool.drop(turn)
                 raise UsageError(f"the server {server.shown} {found.words}", found.remedy)
+            again = found.label
             if self.pool.failed(turn, found):
-                self.meter.retried(found.label)
                 continue
             left_s -= monotonic() - began
             pause_s = self._pause_s(tries, found.asked_s, left_s)
@@ -153,7 +157,6 @@ class OpenAI:
             if pause_s >= left_s or (tries >= self.patience.tries and not found.busy):
                 raise PolicyFailure(f"the server {server.shown} {found.words}, tried {tries} times")
             left_s -= pause_s
-            self.meter.retried(found.label)
             console.detail(
                 f"the server {server.shown} {found.words}; tried again in {pause_s:.1f} s, try {tries + 1}"
             )
@@ -220,11 +223,3 @@ def _secrets(url: httpx.URL) -> list[str]:
     """What of an address nobody may read."""
     whole = (url.userinfo.decode("ascii", "replace"), url.query.decode("ascii", "replace"))
     return [*whole, url.password, *(value for _, value in url.params.multi_items())]
-
-
-def _tokens(choice: Json) -> tuple[int, int]:
-    """Tokens of the prompt and of the completion, as the server counts them."""
-    usage = choice["usage"]
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    prompt, completion = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
-    return prompt, completion
