@@ -120,7 +120,7 @@ def open_journal(
 
 
 class Growing:
-    """A file of lines, open and locked, with an index of 20 bytes a line."""
+    """A file of lines, open and locked, with an index of 16 bytes a line."""
 
     def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
@@ -129,7 +129,7 @@ class Growing:
         """Bytes of whole lines."""
         self.done: dict[str, bool | None] = {}
         self._tasks = array("Q")
-        self._samples = array("L")
+        self._samples = array("I")
         self._sizes = array("I")
 
     def write(self, record: AnyRecord) -> None:
