@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any, Protocol
 
 from tmcli import console
@@ -17,7 +16,7 @@ from tmcli.policies.openai import dialect, probe
 from tmcli.policies.openai.dialect import Dialect
 from tmcli.policies.openai.outcomes import Unfit
 from tmcli.policies.openai.text import TextWire
-from tmcli.policies.openai.wire import Wire
+from tmcli.policies.openai.wire import Wire, tokens
 from tmcli.records import Json
 
 
@@ -54,8 +53,7 @@ class Conversation:
             choice = await self.model.dialect.ask(self.model, wire.fields, self.seed, self.stick)
         except Unfit as unfit:
             raise dialect.refused(unfit, self.model.dialect.protocol) from unfit
-        reply = wire.said(choice)
-        return replace(reply, cost=self.model.meter.cost(reply.prompt_tokens, reply.completion_tokens))
+        return wire.said(choice, self.model.meter.cost(*tokens(choice)))
 
     def close(self) -> None:
         """Nothing is held: the connections belong to the policy."""

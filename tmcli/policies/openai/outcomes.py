@@ -73,7 +73,9 @@ REFUSED = ("content_filter", "refusal", "safety", "prohibited_content", "recitat
 BROKEN = ("error", "abort", "insufficient_system_resource")
 """Finish reasons, in small letters: OpenAI's, Anthropic's, Gemini's, DeepSeek's, OpenRouter's and vLLM's."""
 
-_QUOTA = re.compile(r"insufficient.(?:quota|balance|credits?|funds)|credit balance", re.I)
+_QUOTA = re.compile(
+    r"insufficient.(?:quota|balance|credits?|funds)|credit balance|billing_(?:hard|not)", re.I
+)
 _CONTEXT = re.compile(
     r"context.?(?:length|window|size)|(?:prompt|input|request).{0,20} too (?:long|large)"
     r"|reduce the length|too many (?:input )?tokens|could not finish the message because max_tokens",

@@ -16,7 +16,7 @@ import orjson
 
 from tmcli.policies import Reply
 from tmcli.policies.openai.wire import RESPONSE_OPEN, encoded, listen, native_text, outgoing, response
-from tmcli.protocol import describe, parse, prompt
+from tmcli.protocol import parse, prompt
 from tmcli.records import Json
 
 
@@ -59,18 +59,16 @@ class TextWire:
             if message is not None:
                 self._say(_plain(message))
 
-    def said(self, choice: Json) -> Reply:
+    def said(self, choice: Json, cost: float | None = None) -> Reply:
         """Read one choice of a chat completion, and keep it as the turn that was said."""
         speech = listen(choice)
         calls = [native_text(item) for item in speech.calls]  # a server that reads them from the text itself
         said = "\n".join([part for part in (speech.said, *calls) if part])
-        read = parse(said)
-        turn = describe(read.text, read.calls, read.faults, "repaired" if speech.cut else read.state)
         message: Json = {"role": "assistant", "content": speech.aloud + said}
         if speech.fields:
             self._bare[len(self.messages)] = encoded(message)
         self._say({**message, **speech.fields})
-        return speech.reply(choice, turn)
+        return speech.reply(choice, parse(said), cost)
 
     def _say(self, message: Json) -> None:
         self.messages.append(encoded(message))

@@ -16,7 +16,7 @@ No HTTP here; `text.py` is the same for servers without tools.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -98,20 +98,22 @@ class Wire:
             self.messages.append(encoded({"role": "user", "content": "\n".join(told)}))
         self.messages += map(encoded, others)
 
-    def said(self, choice: Json) -> Reply:
+    def said(self, choice: Json, cost: float | None = None) -> Reply:
         """Read one choice of a chat completion, and keep it as the turn that was said."""
         speech = listen(choice)
         self.call_ids, self.fault_ids = [], []
-        written = parse(speech.said)
-        if speech.calls:  # some servers repeat the calls in the content: what can be read there is cut
+        text = speech.said
+        if speech.calls:
             calls, faults, sent, state = self._native(speech.calls)
+            if CALL_OPEN in text:  # some servers repeat the calls in the content: what can be read is cut
+                written = parse(text)
+                text = written.text if written.calls else text
             unread = [f"{CALL_OPEN}{fault.text}{CALL_CLOSE}" for fault in faults]
-            text = written.text if written.calls else speech.said
             shown = "\n".join([part for part in (text, *unread) if part])
-            turn = describe(shown, calls, faults, "repaired" if speech.cut else state)
+            turn = describe(shown, calls, faults, state)
         else:
-            text = written.text
-            turn = describe(text, written.calls, written.faults, "repaired" if speech.cut else written.state)
+            turn = parse(text)
+            text = turn.text
             self.fault_ids = [None] * len(turn.faults)
             sent = [self._written(call) for call in turn.calls]
         message: Json = {"role": "assistant", "content": speech.aloud + text}
@@ -120,7 +122,7 @@ class Wire:
         if speech.fields:
             self._bare[len(self.messages)] = encoded(message)
         self.messages.append(encoded({**message, **speech.fields}))
-        return speech.reply(choice, turn)
+        return speech.reply(choice, turn, cost)
 
     def _written(self, call: Call) -> Json:
         wire_id = self._own_id()
@@ -182,15 +184,19 @@ class Speech:
     thoughts: Json
     """What the record keeps of both."""
 
-    def reply(self, choice: Json, turn: Turn) -> Reply:
+    def reply(self, choice: Json, turn: Turn, cost: float | None) -> Reply:
         """The turn as the episode takes it."""
+        if self.cut and turn.state == "ok":
+            turn = replace(turn, state="repaired")
+        prompt_tokens, completion_tokens = tokens(choice)
         return Reply(
             content=turn.text or self.refusal,
             turn=turn,
             finish=finish(choice.get("finish_reason"), self.refusal),
-            prompt_tokens=_count(choice, "prompt_tokens"),
-            completion_tokens=_count(choice, "completion_tokens"),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             extra=self.thoughts,
+            cost=cost,
         )
 
 
@@ -320,6 +326,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(choice: Json, name: str) -> int:
-    value = choice["usage"].get(name)
-    return value if isinstance(value, int) and value >= 0 else 0
+def tokens(choice: Json) -> tuple[int, int]:
+    """Tokens of the prompt and of the completion, as the server counts them."""
+    usage = choice["usage"]
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    prompt_tokens, completion_tokens = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+    return prompt_tokens, completion_tokens
