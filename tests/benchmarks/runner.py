@@ -2,7 +2,7 @@
 
     python tests/benchmarks/runner.py                                        # all of it: about an hour
     python tests/benchmarks/runner.py --tasks 200 --concurrency 64 --latency 0
-    python tests/benchmarks/runner.py --peers peers/bin/python               # verifiers, inspect, where it has them
+    python tests/benchmarks/runner.py --peers peers/bin/python               # and openai, inspect_ai there
     python tests/benchmarks/runner.py --faults 0.2 --only openai,tm          # who survives
     python tests/benchmarks/runner.py --memory 1000,10000,100000             # is memory flat?
 
@@ -18,7 +18,7 @@ imports are left out, which a long run pays once. `ideal` is tasks x turns x lat
     runner     tm's Runner as a library, tools simulated, records dropped
     tm         `tm rollout -o FILE`, tools simulated: retries, records, resume, progress on a terminal
     sandbox    the same with the toolbox's own tools, each episode in a locked process
-    verifiers, inspect    a multi-turn tool environment of theirs, with the same tool
+    inspect    its `generate` loop with tools that return at once, its log written (where installed)
 
 The table goes to stderr, one JSON object to stdout. Run it with nothing else running.
 """
@@ -44,11 +44,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from load_server import LoadServer
-
 TURNS = 3
 OURS = ("raw", "aiohttp", "httpx", "openai", "runner", "tm", "sandbox")
-PEERS = ("verifiers", "inspect")
+PEERS = ("inspect",)
 LIMIT_S = 1800.0
 """A contender that takes longer is given up."""
 
@@ -75,7 +73,7 @@ def main() -> None:
     parser.add_argument("--concurrency", default="64,256,1024")
     parser.add_argument("--latency", default="0,200", help="milliseconds, with commas")
     parser.add_argument("--only", default=",".join(OURS), help="contenders, with commas")
-    parser.add_argument("--peers", metavar="PYTHON", help="also those that this interpreter has")
+    parser.add_argument("--peers", metavar="PYTHON", help="runs what is not installed here")
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that go wrong")
     parser.add_argument("--memory", metavar="N,N,N", help="only: peak memory of tm for so many episodes")
     parser.add_argument("--play", help=argparse.SUPPRESS)
@@ -94,9 +92,11 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
     """Every contender in every cell."""
+    from load_server import LoadServer
+
     chosen = [name for name in options.only.split(",") if name]
-    if options.peers:
-        chosen += [name for name in PEERS if has(options.peers, PACKAGES[name])]
+    if options.peers and options.only == ",".join(OURS):
+        chosen += PEERS
     missing = [name for name in chosen if name in PACKAGES and not has(python(name, options), PACKAGES[name])]
     for name in missing:
         say(f"{name}: not installed, left out")
@@ -105,7 +105,7 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
     rows: list[Json] = []
     for name in chosen:
         with LoadServer(turns=TURNS) as server:
-            starts[name] = contend(name, server, folder, 2, 2, options)
+            starts[name] = contend(name, server.url, folder, 2, 2, options)
     for latency_ms in map(float, options.latency.split(",")):
         for concurrency in map(int, options.concurrency.split(",")):
             ideal = options.tasks * TURNS * latency_ms / 1000 / min(concurrency, options.tasks)
@@ -115,8 +115,11 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
             for name in chosen:
                 faults = {"faults": options.faults, "seed": 1, "hang_s": 1.0}
                 with LoadServer(turns=TURNS, latency_ms=latency_ms, **faults) as server:
-                    cost = contend(name, server, folder, options.tasks, concurrency, options)
+                    cost = contend(name, server.url, folder, options.tasks, concurrency, options)
                     stats = server.stats()
+                if not cost.done:
+                    say(f"{name:10} came to nothing")
+                    continue
                 start = starts[name]
                 wall = max(1e-9, cost.seconds - start.seconds)
                 each_ms = (cost.cpu_s - start.cpu_s) / max(1, options.tasks - 2) * 1000
@@ -146,6 +149,8 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
 
 def memory(options: argparse.Namespace, folder: Path) -> list[Json]:
     """Peak memory of `tm rollout` for growing numbers of episodes, each of a task of its own."""
+    from load_server import LoadServer
+
     rows: list[Json] = []
     concurrency = options.concurrency.split(",")[0]
     say(f"{'episodes':>10} {'MB':>6} {'seconds':>8} {'CPU ms each':>11}")
@@ -163,17 +168,17 @@ def memory(options: argparse.Namespace, folder: Path) -> list[Json]:
 
 
 def contend(
-    name: str, server: LoadServer, folder: Path, n: int, concurrency: int, options: argparse.Namespace
+    name: str, url: str, folder: Path, n: int, concurrency: int, options: argparse.Namespace
 ) -> Cost:
     """Let a contender play the first `n` dialogues."""
     if name in ("tm", "sandbox"):
         tasks = folder / f"{name}-{n}.jsonl"
         lines = (folder / f"{name}.jsonl").read_text().splitlines(keepends=True)
         tasks.write_text("".join(lines[:n]))
-        cost = run(tm_words(server.url, folder, str(tasks), concurrency), folder, python=sys.executable)
+        cost = run(tm_words(url, folder, str(tasks), concurrency), folder, python=sys.executable)
         cost.done = finished(folder)
         return cost
-    words = [__file__, "--play", name, "--url", server.url, "--folder", str(folder)]
+    words = [__file__, "--play", name, "--url", url, "--folder", str(folder)]
     words += ["--tasks", str(n), "--concurrency", str(concurrency)]
     return run(words, folder, python=python(name, options))
 
@@ -257,10 +262,12 @@ def stream(folder: Path, n: int) -> Iterator[bytes]:
 
 
 def python(name: str, options: argparse.Namespace) -> str:
-    return options.peers if name in PEERS and options.peers else sys.executable
+    """Who runs this contender: what is not ours may be installed elsewhere."""
+    elsewhere = options.peers and name in PACKAGES and not has(sys.executable, PACKAGES[name])
+    return options.peers if elsewhere else sys.executable
 
 
-PACKAGES = {"openai": "openai", "verifiers": "verifiers", "inspect": "inspect_ai"}
+PACKAGES = {"openai": "openai", "inspect": "inspect_ai"}
 
 
 def has(python: str, package: str) -> bool:
@@ -417,6 +424,55 @@ def with_runner(url: str, folder: Path, n: int, concurrency: int) -> Iterator[An
     with setup.open() as runner:
         tasks = io.read(str(folder / "tm.jsonl"), kind=Task)
         yield from runner.run(jobs(task for _, task in zip(range(n), tasks, strict=False)))
+
+
+def with_inspect(url: str, folder: Path, n: int, concurrency: int) -> int:
+    from inspect_ai import Task, eval
+    from inspect_ai.dataset import Sample
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
+    from inspect_ai.solver import Generate, TaskState, solver
+    from inspect_ai.tool import ToolDef, ToolParams
+
+    def tool(function: Json) -> Any:
+        async def execute(**arguments: Any) -> str:
+            return '{"status": "ok"}'
+
+        schema = function["parameters"]
+        named = {name: {"description": name, **one} for name, one in schema["properties"].items()}
+        parameters = ToolParams(properties=named, required=schema.get("required", []))
+        about = function.get("description") or "none"
+        return ToolDef(execute, function["name"], about, parameters).as_tool()
+
+    @solver
+    def dialogue() -> Any:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            state.tools = [tool(one["function"]) for one in state.metadata["tools"]]
+            return await generate(state, tool_calls="loop")
+
+        return solve
+
+    with (folder / "dialogues.jsonl").open() as lines:
+        dialogues = [json.loads(line) for _, line in zip(range(n), lines, strict=False)]
+    samples = [
+        Sample(
+            input=[
+                ChatMessageSystem(content=one["messages"][0]["content"]),
+                ChatMessageUser(content=one["messages"][1]["content"]),
+            ],
+            metadata={"tools": one["tools"]},
+        )
+        for one in dialogues
+    ]
+    (log,) = eval(
+        Task(dataset=samples, solver=dialogue()),
+        model=get_model("openai-api/local/m", base_url=url, api_key="none"),
+        max_connections=concurrency,
+        max_samples=concurrency,
+        fail_on_error=False,
+        display="none",
+        log_dir=str(folder / "logs"),
+    )
+    return sum("<answer>" in one.output.completion for one in log.samples or [] if one.error is None)
 
 
 if __name__ == "__main__":
