@@ -79,9 +79,9 @@ ASKS = (
 )
 
 WORDS = (
-    "apple barge cloud delta ember flint grove husky inlet joker kiosk ladle mango nylon otter piano quill raven"
-    " sugar tulip umbra vigor wheat xenon yacht zebra acorn brisk cedar dwell eagle frost glide hazel index jelly"
-    " koala lemon mirth noble ocean pearl quest robin siren thorn unity vivid woven yield"
+    "apple barge cloud delta ember flint grove husky inlet joker kiosk ladle mango nylon otter piano quill"
+    " raven sugar tulip umbra vigor wheat xenon yacht zebra acorn brisk cedar dwell eagle frost glide hazel"
+    " index jelly koala lemon mirth noble ocean pearl quest robin siren thorn unity vivid woven yield"
 ).split()
 
 

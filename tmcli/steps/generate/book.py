@@ -92,9 +92,9 @@ def open_book(
         try:
             yield book
         except BaseException as error:
-            if grows and settled.kept:
+            if grows and (settled.kept or settled.dropped):
                 error.add_note(f"{len(settled.kept)} tasks are kept in {output}; --resume continues")
-            elif grows and not settled.dropped:  # nothing to continue
+            elif grows:  # nothing to continue
                 Path(output).unlink(missing_ok=True)
                 Path(str(dropped)).unlink(missing_ok=True)
             raise
