@@ -23,7 +23,7 @@ from load_server import LoadServer
 from shell import records
 
 from tmcli import io, suites
-from tmcli.records import encode
+from tmcli.records import decode, encode
 
 FORMS = ["out.jsonl", "out.jsonl.gz", "out.parquet"]
 N = 24
@@ -36,31 +36,41 @@ def server() -> Iterator[LoadServer]:
         yield server
 
 
-@pytest.fixture
-def words(server: LoadServer, tmp_path: Path) -> list[str]:
+TASKS = b"".join(encode(task) + b"\n" for task in suites.suite("train", N))
+
+
+@pytest.fixture(scope="module")
+def played(server: LoadServer) -> list[str]:
     """A run of `N` episodes, without its output."""
-    tasks = tmp_path / "tasks.jsonl"
-    tasks.write_bytes(b"".join(encode(task) + b"\n" for task in suites.suite("train", N)))
     return ["synth", "--tasks", "tasks.jsonl", "--teacher", f"m@{server.url}", "--concurrency", "6"]
 
 
-@pytest.fixture
-def whole(words: list[str], tm: Tm, tmp_path: Path) -> bytes:
+@pytest.fixture(scope="module")
+def whole(played: list[str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What an undisturbed run writes."""
-    result = tm(*words, "-o", "whole.jsonl")
-    assert result.returncode == 0, result.stderr
-    return (tmp_path / "whole.jsonl").read_bytes()
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tasks.jsonl").write_bytes(TASKS)
+    command = [*COMMAND, *played, "-o", "whole.jsonl"]
+    subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True, timeout=100)
+    return (folder / "whole.jsonl").read_bytes()
+
+
+@pytest.fixture
+def words(played: list[str], tmp_path: Path) -> list[str]:
+    """The same, with its tasks in this test's folder."""
+    (tmp_path / "tasks.jsonl").write_bytes(TASKS)
+    return played
 
 
 def packed(whole: bytes, name: str, tmp_path: Path) -> bytes:
     """The same as a file of this form."""
     if name.endswith(".jsonl"):
         return whole
-    again = tmp_path / "packed"
+    again = tmp_path / "packed"  # made when all else is done
     again.mkdir()
     with io.open_output(str(again / name)) as out:
-        for record in io.read(str(tmp_path / "whole.jsonl")):
-            out.write(record)
+        for line in whole.splitlines():
+            out.write(decode(line))
     return (again / name).read_bytes()
 
 
@@ -122,7 +132,7 @@ def kill(words: list[str], cwd: Path, name: str, dice: random.Random) -> None:
 def complete(words: list[str], name: str, tm: Tm, cwd: Path) -> bytes:
     result = tm(*words, "-o", name, "--resume")
     assert result.returncode == 0, result.stderr
-    left = {path.name for path in cwd.iterdir()} - {"tasks.jsonl", "whole.jsonl", "packed", name}
+    left = {path.name for path in cwd.iterdir()} - {"tasks.jsonl", name}
     assert left == set()
     return (cwd / name).read_bytes()
 
@@ -151,7 +161,7 @@ def test_killed_again_and_again(
     lives(words, whole, name, 4, seed + 1, tm, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+@pytest.mark.parametrize("name", ["out.jsonl", pytest.param("out.parquet", marks=pytest.mark.slow)])
 def test_killed_while_it_is_put_into_order(name: str, tm: Tm, tmp_path: Path) -> None:
     """A large file in no order at all, and nothing left to play."""
     task = next(iter(suites.suite("train", 1)))
@@ -163,7 +173,7 @@ def test_killed_while_it_is_put_into_order(name: str, tm: Tm, tmp_path: Path) ->
     made = [orjson.dumps(first).replace(b'"t0', b'"t%d' % i) + b"\n" for i in range(400)]
     shuffled = random.Random(1).sample(made, len(made))
     grows(tmp_path, name).write_bytes(b"".join(shuffled))
-    for _ in range(3):
+    for _ in range(2):
         with started(*words, cwd=tmp_path) as process:
             wait_for(lambda: any(p.name.endswith(".tmp") for p in tmp_path.iterdir()), process)
             process.kill()
