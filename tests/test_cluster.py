@@ -147,6 +147,28 @@ def test_what_must_stop_a_run_is_told_as_here(nodes: RayNodes, tm: Tm) -> None:
 
 
 @needs_ray
+@pytest.mark.slow
+def test_filter_and_eval_write_the_same_bytes(nodes: RayNodes, local: bytes, tm: Tm, tmp_path: Path) -> None:
+    lines = local.splitlines(keepends=True)
+    wrong = lines[0].replace(b'"prediction":"', b'"prediction":"not ')
+    (tmp_path / "a.jsonl").write_bytes(b"".join([*lines, b"\n", *lines[:5], wrong, b'{"torn"\n']))
+    (tmp_path / "b.jsonl").write_bytes(b'{"kind":"task"}\n' + b"".join(lines[100:]))
+    files = ("a.jsonl", "b.jsonl", "--skip-invalid")
+    cluster = ("--engine", "ray", "--ray-address", nodes.address)
+    for words in (("filter", *files), ("eval", *files, "--scores", "--by", "toolbox")):
+        here = tm(*words, "--rejects", "here.jsonl", "--force")
+        there = tm(*words, "--rejects", "there.jsonl", "--force", *cluster)
+        assert here.returncode == there.returncode == 0, there.stderr.decode()
+        assert here.stdout == there.stdout
+        assert here.stdout.count(b"\n") >= 150
+        assert here.stderr == there.stderr.replace(b"there.jsonl", b"here.jsonl")
+        assert (tmp_path / "here.jsonl").read_bytes() == (tmp_path / "there.jsonl").read_bytes()
+    here, there = tm("filter", "a.jsonl"), tm("filter", "a.jsonl", *cluster)
+    assert here.returncode == there.returncode == 2
+    assert here.stderr == there.stderr
+
+
+@needs_ray
 def test_a_cluster_that_is_not_there_is_told_at_once(tm: Tm) -> None:
     begun = monotonic()
     refused = tm("synth", "--engine", "ray", "--ray-address", "127.0.0.1:1")

@@ -50,12 +50,7 @@ def connection(address: str | None) -> Iterator[Any]:
     heard = signal.getsignal(signal.SIGTERM)
     with redirect_stdout(_Held()):
         try:
-            ray.init(
-                address,
-                include_dashboard=False if address in (None, "local") else None,
-                logging_level="critical",
-                log_to_driver=False,
-            )
+            _connect(ray, address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             problem = str(error).strip().split("\n")[0][:300]
             raise UsageError(
@@ -68,6 +63,19 @@ def connection(address: str | None) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    quiet = {"logging_level": "critical", "log_to_driver": False}
+    if address is None:
+        try:
+            ray.init("auto", **quiet)
+        except ConnectionError:
+            console.note("no Ray cluster runs on this machine; one is started for this run")
+            address = "local"
+        else:
+            return
+    ray.init(address, **quiet, **({"include_dashboard": False} if address == "local" else {}))
 
 
 def _knock(address: str) -> None:
