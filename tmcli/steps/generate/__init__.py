@@ -15,20 +15,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from importlib import metadata
 from random import Random
 
-import orjson
-
 from tmcli.catalog import Catalog
-from tmcli.records import Json, Task, Trajectory, digest, new_task
-from tmcli.score import made
-from tmcli.steps.generate.agreement import Agree, Verdict, judged, known_without_tools
+from tmcli.records import Task, Trajectory, digest, new_task
+from tmcli.steps.generate.agreement import Agree, judged, known_without_tools
+from tmcli.steps.generate.candidate import Candidate, Outcome, Settled, asks, outcome_of, task_of
 from tmcli.steps.generate.crew import GUESSES, Crew
 from tmcli.steps.generate.likeness import Asked
 from tmcli.steps.generate.plan import Draw, draw_for
-from tmcli.steps.generate.proposal import Proposal, Reason, UnfitError, read
+from tmcli.steps.generate.proposal import UnfitError, read
 
 WAVE = 64
 """Proposals made side by side; fewer where fewer tasks are missing, so none is made that is not wanted."""
@@ -41,63 +37,6 @@ BARREN = 64
 
 AVOID = 8
 """Earlier questions that a proposer is told to keep away from."""
-
-MAX_CALLS = 20
-MAX_SAID_CHARS = 1000
-"""What of a proposer is kept."""
-
-
-@dataclass
-class Outcome:
-    """What one proposal came to."""
-
-    number: int
-    task: Task | None = None
-    """Kept."""
-    reason: Reason | None = None
-    """Dropped."""
-    row: Json = field(default_factory=dict)
-    """The dropped proposal: a question that `tm tasks FILE --tools SOURCE` takes, once it is mended."""
-
-
-@dataclass
-class Settled:
-    """Proposals that are kept or dropped already, by number."""
-
-    kept: dict[int, Task] = field(default_factory=dict)
-    dropped: dict[int, Json] = field(default_factory=dict)
-
-    def has(self, number: int) -> bool:
-        return number in self.kept or number in self.dropped
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.task is not None:
-            self.kept[outcome.number] = outcome.task
-        else:
-            self.dropped[outcome.number] = outcome.row
-
-
-@dataclass
-class _Candidate:
-    """A proposal on its way."""
-
-    draw: Draw
-    episodes: list[Trajectory] = field(default_factory=list)
-    """The proposer's, and how it went on when it was told."""
-    proposal: Proposal | None = None
-    told: str | None = None
-    """What the proposer was told about its first try."""
-    unfit: UnfitError | None = None
-    closed: list[Trajectory] = field(default_factory=list)
-    solves: list[Trajectory] = field(default_factory=list)
-    verdict: Verdict | None = None
-
-    @property
-    def calls(self) -> list[Json]:
-        """What the proposer called with success."""
-        calls = [call for episode in self.episodes for call in made(episode)]
-        done = [{"name": call.name, "arguments": call.arguments} for call in calls if call.ok]
-        return [call for call in done if len(orjson.dumps(call)) <= MAX_SAID_CHARS][:MAX_CALLS]
 
 
 def key_of(catalog: Catalog, crew: Crew, seed: int, agree: Agree) -> str:
@@ -122,9 +61,9 @@ def generate(
         before = [settled.kept[number] for number in sorted(settled.kept) if number < first]
         numbers = range(first, first + min(WAVE, n - len(before)))
         missing = [number for number in numbers if not settled.has(number)][: n - len(settled.kept)]
-        candidates = [_Candidate(draw_for(catalog, seed, number)) for number in missing]
+        candidates = [Candidate(draw_for(catalog, seed, number)) for number in missing]
         for candidate in _wave(candidates, crew, before, agree, asked) if candidates else ():
-            outcome = _outcome(candidate, crew, seed, key, agree)
+            outcome = outcome_of(candidate, crew, seed, key, agree)
             settled.add(outcome)
             yield outcome
         if crew.stopped:
@@ -135,11 +74,11 @@ def generate(
 
 
 def _wave(
-    candidates: list[_Candidate], crew: Crew, before: list[Task], agree: Agree, asked: Asked
-) -> Iterator[_Candidate]:
+    candidates: list[Candidate], crew: Crew, before: list[Task], agree: Agree, asked: Asked
+) -> Iterator[Candidate]:
     """Candidates with their verdicts, in order; those are left out that broke or were never played."""
     _propose(candidates, crew, before)
-    solvable: list[_Candidate] = []
+    solvable: list[Candidate] = []
     for candidate in candidates:
         if candidate.proposal is not None and candidate.unfit is None:
             names = [call["name"] for call in candidate.calls]
@@ -151,9 +90,9 @@ def _wave(
                 candidate.unfit = UnfitError("near_duplicate", f"nearly the same was asked: {like}")
     _guess(solvable, crew)
     unknown = [one for one in solvable if len(one.closed) == GUESSES and one.unfit is None]
-    by_task = {_task(candidate).id: candidate for candidate in unknown}
+    by_task = {task_of(candidate).id: candidate for candidate in unknown}
     waiting = deque(candidates)
-    for solve in crew.solve([_task(candidate) for candidate in unknown], agree.of):
+    for solve in crew.solve([task_of(candidate) for candidate in unknown], agree.of):
         solved = by_task[str(solve.task["id"])]
         solved.solves.append(solve)
         while waiting and _is_settled(waiting[0], agree):
@@ -163,11 +102,11 @@ def _wave(
             yield candidate
 
 
-def _propose(candidates: list[_Candidate], crew: Crew, before: list[Task]) -> None:
+def _propose(candidates: list[Candidate], crew: Crew, before: list[Task]) -> None:
     """Have each proposed; what cannot be used is told once, in the same dialogue."""
     tasks = [candidate.draw.task(_avoid(candidate.draw, before)) for candidate in candidates]
     episodes = crew.propose(tasks)
-    again: dict[str, _Candidate] = {}
+    again: dict[str, Candidate] = {}
     more: list[Task] = []
     for candidate, task in zip(candidates, tasks, strict=True):
         _read(candidate, episodes.get(task.id))
@@ -182,7 +121,7 @@ def _propose(candidates: list[_Candidate], crew: Crew, before: list[Task]) -> No
         _read(candidate, episodes.get(task_id))
 
 
-def _read(candidate: _Candidate, episode: Trajectory | None) -> None:
+def _read(candidate: Candidate, episode: Trajectory | None) -> None:
     candidate.proposal = None
     if episode is None or episode.status == "invalid":
         return
@@ -206,10 +145,10 @@ def _told(task: Task, episode: Trajectory, unfit: UnfitError) -> Task:
     )
 
 
-def _guess(candidates: list[_Candidate], crew: Crew) -> None:
+def _guess(candidates: list[Candidate], crew: Crew) -> None:
     tasks = [
         new_task(
-            messages=_asks(candidate),
+            messages=asks(candidate),
             tools=[],
             env={"kind": "python", "codes": {}},
             answer=[],
@@ -225,7 +164,7 @@ def _guess(candidates: list[_Candidate], crew: Crew) -> None:
             candidate.unfit = UnfitError("answerable_without_tools", "it was answered without any tool")
 
 
-def _is_settled(candidate: _Candidate, agree: Agree, *, at_last: bool = False) -> bool:
+def _is_settled(candidate: Candidate, agree: Agree, *, at_last: bool = False) -> bool:
     """Is it decided? Before the end of a wave, all its solves must be there for that."""
     if candidate.unfit is not None:
         return True
@@ -235,86 +174,6 @@ def _is_settled(candidate: _Candidate, agree: Agree, *, at_last: bool = False) -
         return False
     candidate.verdict = judged(candidate.proposal, candidate.solves, candidate.closed, agree)
     return candidate.verdict is not None
-
-
-# ---- records -----------------------------------------------------------------------------------------
-
-
-def _outcome(candidate: _Candidate, crew: Crew, seed: int, key: str, agree: Agree) -> Outcome:
-    number, verdict, unfit = candidate.draw.number, candidate.verdict, candidate.unfit
-    provenance = _provenance(candidate, crew, seed, key)
-    if unfit is None and verdict is not None and verdict.reason is None:
-        hops = {"hops": verdict.hops}
-        return Outcome(number, _task(candidate, tags=hops, extra={"provenance": provenance}))
-    row: Json = {"proposal": number}
-    if unfit is not None:
-        reason, why = unfit.reason, unfit.sentence
-    else:
-        assert verdict is not None
-        assert verdict.reason is not None
-        reason, why = verdict.reason, _why(verdict, agree)
-    row |= {"drop": reason, "why": why}
-    if candidate.proposal is not None:
-        proposal = candidate.proposal
-        row |= {"query": proposal.query, "answer": proposal.answer, "check": proposal.check}
-    else:
-        row["said"] = (candidate.episodes[-1].prediction or "")[:MAX_SAID_CHARS]
-    row |= {"seed": candidate.draw.world, "provenance": provenance}
-    return Outcome(number, reason=reason, row=row)
-
-
-def _why(verdict: Verdict, agree: Agree) -> str:
-    match verdict.reason:
-        case "answerable_without_tools":
-            return "it was answered without calling a tool"
-        case "disputed":
-            return f"the solves agree on another answer: {verdict.answers[0][0]}"
-        case _:
-            return f"{verdict.agreement} solves agree with the proposer, and {agree.least} must"
-
-
-def _provenance(candidate: _Candidate, crew: Crew, seed: int, key: str) -> Json:
-    """Where a proposal comes from, and who agreed. Its calls are what the proposer did, not a plan: nobody
-    proved them."""
-    draw, verdict = candidate.draw, candidate.verdict
-    out: Json = {
-        "teacher": crew.teacher.policy.name,
-        "solver": crew.solver.policy.name,
-        "proposal": draw.number,
-        "seed": seed,
-        "kind": draw.kind,
-        "focus": draw.focus,
-        "calls": candidate.calls,
-    }
-    if candidate.told is not None:
-        out["told"] = candidate.told
-    if candidate.closed:
-        out["without_tools"] = [(one.prediction or "")[:200] for one in candidate.closed]
-    if verdict is not None:
-        out |= {"agreement": verdict.agreement, "answers": [list(pair) for pair in verdict.answers]}
-        if candidate.proposal is not None:
-            out["answer"] = candidate.proposal.answer
-    return out | {"tm": metadata.version("tmcli"), "key": key}
-
-
-def _task(candidate: _Candidate, **more: object) -> Task:
-    """The task of a proposal: what is solved is what is kept."""
-    assert candidate.proposal is not None
-    draw, proposal = candidate.draw, candidate.proposal
-    return draw.catalog.task(
-        draw.world,
-        messages=_asks(candidate),
-        tools=draw.tools,
-        answer=[proposal.answer],
-        check=proposal.check,
-        source=f"generate:{draw.catalog.source}",
-        **more,
-    )
-
-
-def _asks(candidate: _Candidate) -> list[Json]:
-    assert candidate.proposal is not None
-    return [{"role": "user", "content": candidate.proposal.query}]
 
 
 # ---- what was asked before ---------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import orjson
 from tmcli import io, streams
 from tmcli.errors import InputError, OutputError, UsageError
 from tmcli.records import Task, decode, encode, expect
-from tmcli.steps.generate import Outcome, Settled
+from tmcli.steps.generate.candidate import Outcome, Settled
 
 SUFFIX = ".dropped"
 
@@ -92,9 +92,9 @@ def open_book(
         try:
             yield book
         except BaseException as error:
-            if grows and (settled.kept or settled.dropped):
+            if grows and settled.kept:
                 error.add_note(f"{len(settled.kept)} tasks are kept in {output}; --resume continues")
-            elif grows:  # nothing to continue
+            elif grows and not settled.dropped:  # nothing to continue
                 Path(output).unlink(missing_ok=True)
                 Path(str(dropped)).unlink(missing_ok=True)
             raise

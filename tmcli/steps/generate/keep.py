@@ -1,6 +1,6 @@
 """Outcomes on their way into the book, with progress, and the sum told.
 
-keep(generate(catalog, crew, n, seed, agree, book.settled), book, crew, n)
+    keep(generate(catalog, crew, n, seed, agree, book.settled), book, crew, n)
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tmcli.errors import RunError
 from tmcli.estimate import estimate
 from tmcli.meter import dollars
 from tmcli.runner import Setup
-from tmcli.steps.generate import Outcome
 from tmcli.steps.generate.agreement import Agree
 from tmcli.steps.generate.book import Book, summary
+from tmcli.steps.generate.candidate import Outcome
 from tmcli.steps.generate.crew import Crew
 from tmcli.steps.generate.plan import draw_for
 
