@@ -55,7 +55,8 @@ def connection(address: str | None) -> Iterator[Any]:
             problem = str(error).strip().split("\n")[0][:300]
             raise UsageError(
                 f"no Ray cluster can be used at {address or 'this machine'}: {problem}",
-                "start one with ray start --head, and give its HOST:PORT with --ray-address",
+                "start one with ray start --head; where it asks for a token (since Ray 2.59), set"
+                " RAY_AUTH_MODE=token and RAY_AUTH_TOKEN on each machine",
             ) from error
         finally:
             signal.signal(signal.SIGTERM, heard)  # Ray puts its own in place, which ends without a word
