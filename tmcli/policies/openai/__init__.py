@@ -143,7 +143,7 @@ class OpenAI:
                 problem = f"the server {server.shown} {self.clean(found.trouble)}"
                 if found.then in ("without", "no_tools", "bad_tools"):
                     raise Unfit(replace(found, trouble=""), problem)
-                raise found.error(problem)
+                raise found.error(problem, self.model)
             if found.remedy:
                 self.pool.drop(turn)
                 raise UsageError(f"the server {server.shown} {found.words}", found.remedy)

@@ -115,16 +115,16 @@ class Outcome:
     field: str = ""
     """For `without`: what to leave out."""
 
-    def error(self, problem: str) -> TmError:
+    def error(self, problem: str, model: str = "") -> TmError:
         """The error that ends the episode or the run; `problem` is the cleaned sentence."""
         kind, remedy = _ERRORS.get(self.then, (PolicyFailure, ""))
-        return kind(problem, remedy)
+        return kind(problem, remedy.replace("MODEL", repr(model)))
 
 
 _ERRORS: dict[str, tuple[type[TmError], str]] = {
     "quota": (RunError, "add credit, then go on with --resume"),
     "key": (UsageError, "set OPENAI_API_KEY to a key that this server takes"),
-    "model": (UsageError, "is the model's name right, and does the address end in /v1?"),
+    "model": (UsageError, "does it serve MODEL, and does its address end in /v1?"),
     "moved": (UsageError, "write the address it has moved to"),
     "option": (UsageError, "change that option"),
     "no_tools": (
