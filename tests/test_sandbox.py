@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import platform
+import resource
 import signal
 import socket
 import subprocess
@@ -799,3 +800,22 @@ def is_alive(pid: int) -> bool:
         return False
     stat = Path(f"/proc/{pid}/stat")  # a zombie that nobody waits for has ended all the same
     return not stat.exists() or ") Z " not in stat.read_text()
+
+
+def test_starts_beside_a_thousand_open_files() -> None:
+    """The zygote's socket keeps its number, which is above all that `select` takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip("so many files may not be opened here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+
+        async def script(sandbox: Sandbox, session: SandboxSession) -> Observation:
+            return await session.call("ok", {})
+
+        assert running(script, {}).ok
+    finally:
+        for one in many:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

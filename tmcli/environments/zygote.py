@@ -136,8 +136,11 @@ def _fork_on_request(
     pids: dict[int, int] = {}
     gc.collect()
     gc.freeze()
+    waiting = select.poll()  # `select` takes no number above 1023, and our parent may have a thousand open
+    waiting.register(control, select.POLLIN)
+    waiting.register(awake, select.POLLIN)
     while os.getppid() == parent:
-        readable, _, _ = select.select([control.fileno(), awake], [], [], 1.0)
+        readable = {fd for fd, _ in waiting.poll(1000)}
         if awake in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(awake, 4096)
