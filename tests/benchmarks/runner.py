@@ -242,6 +242,8 @@ def finished(folder: Path) -> int:
     """Different valid episodes in the output, which is removed."""
     ids = set()
     path = folder / "out.jsonl"
+    if not path.exists():  # it came to nothing
+        return 0
     with path.open("rb") as lines:
         for line in lines:
             record = json.loads(line)
