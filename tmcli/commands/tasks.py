@@ -76,7 +76,7 @@ def run(
     serving: Serving = Serving(),
     spending: Spending = Spending(),
 ) -> None:
-    """Make tasks: from the built-in toolboxes, or from a data set.
+    """Make tasks: from toolboxes, a data set, or by a teacher for tools of your own.
 
     \b
       tm tasks --suite train -n 100 --drift stale > tasks.jsonl
@@ -89,8 +89,8 @@ def run(
     A task is something to solve, the tools to solve it with, and the golds. Without FILE and --suite: the
     suite train. The tasks of a FILE are passed on, with --drift made unfamiliar. Streams.
 
-    --generate lets a teacher try the tools and write questions about what it found. A question is kept when
-    independent solves bring the same answer, and none could be had without the tools.
+    With --generate a teacher tries the tools and writes questions about what it found. One is kept when
+    independent solves bring the same answer, and it could not be had without the tools.
     """
     generating.check(serving, spending)
     if generating.generate:
