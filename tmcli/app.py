@@ -31,7 +31,7 @@ from tmcli.commands.options.bundles import expanded
 from tmcli.errors import TmError, did_you_mean
 
 COMMANDS = {
-    "tasks": "Make tasks: from toolboxes, a data set, or by a teacher for tools of your own.",
+    "tasks": "Make tasks: from toolboxes, a data set, or by a teacher.",
     "synth": "Let a teacher play tasks and write its trajectories.",
     "filter": "Keep the trajectories that are worth imitating.",
     "sft": "Train a model to imitate trajectories.",

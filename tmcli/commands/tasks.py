@@ -76,7 +76,7 @@ def run(
     serving: Serving = Serving(),
     spending: Spending = Spending(),
 ) -> None:
-    """Make tasks: from toolboxes, a data set, or by a teacher for tools of your own.
+    """Make tasks: from toolboxes, a data set, or by a teacher.
 
     \b
       tm tasks --suite train -n 100 --drift stale > tasks.jsonl
