@@ -1,6 +1,7 @@
 """Counts are exact, budgets hold, and an unknown price is never 0."""
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from conftest import Tm
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import Expert, ModelServer, Trouble
+from servers import Expert, ModelServer, Trouble, text
 from shell import records
 from trajectories import trajectory
 
@@ -220,6 +221,19 @@ def test_money_has_an_end(tm: Tm, server: ModelServer, tmp_path: Path) -> None:
     assert 0.01 < cost <= 0.02
     assert b"tokens in, " in got.stderr
     assert b" of them again (500: " in got.stderr
+
+
+def test_a_server_that_counts_no_tokens_uses_up_a_budget_all_the_same(tm: Tm, tmp_path: Path) -> None:
+    uncounted = Trouble(200, json.dumps({"choices": [text("<answer>1</answer>")]}))
+    price = ("--price-in", "100", "--price-out", "100", "--budget-usd", "1", "-o", "out.jsonl")
+    with ModelServer(lambda _: uncounted, tools=lambda _: {}) as server:
+        got = tm("rollout", "--policy", f"m@{server.url}", "-n", "40", *price)
+    assert got.returncode == 0, got.stderr
+    assert b"counts no tokens: four characters are taken for one" in got.stderr
+    assert b"the budget of $1.00 is nearly used up" in got.stderr
+    done = records((tmp_path / "out.jsonl").read_bytes())
+    assert 0 < len(done) < 40
+    assert all(record["usage"]["cost"] > 0.01 for record in done)
 
 
 def test_a_budget_in_money_needs_a_price(tm: Tm, server: ModelServer) -> None:

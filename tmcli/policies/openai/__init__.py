@@ -36,7 +36,7 @@ from tmcli.policies.openai.pool import Pool, Stick
 from tmcli.policies.openai.redact import Redact
 from tmcli.policies.openai.server import Server, Turn
 from tmcli.policies.openai.troubles import Trouble
-from tmcli.policies.openai.wire import tokens
+from tmcli.policies.openai.wire import guessed, tokens
 from tmcli.records import Json, Task
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -77,6 +77,8 @@ class OpenAI:
         self.clean = Redact([key, *(secret for url in urls for secret in _secrets(url))])
         self.cache = None if service.cache is None else Cache(service.cache, f"{self.model}@{shown}")
         self.pool = Pool(servers, self.meter)
+        self._guesses = False
+        """Was it said that tokens are guessed?"""
         if self.cache is None:
             self._need_key()
 
@@ -119,6 +121,11 @@ class OpenAI:
             if self.cache is not None and (refusals or unfit.outcome.then == "without"):
                 self.cache.put(key, {"unfit": asdict(unfit.outcome), "problem": unfit.problem})
             raise
+        if is_whole and not any(tokens(choice)):
+            choice = guessed(choice, content)
+            if not self._guesses:
+                self._guesses = True
+                console.note(f"{self.name} counts no tokens: four characters are taken for one")
         if self.cache is not None and is_whole:
             self.cache.put(key, choice)
         self.meter.answered(*tokens(choice))

@@ -44,6 +44,9 @@ PROMPTS = {"trial": "teacher", "direct": "teacher_direct"}
 """The student's system turn is a reminder of what training taught it; a model that was not trained on it is
 told the whole method instead."""
 
+GUESS = "guess"
+"""Marks a `usage` that no server counted."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """How OpenAI wants a function to be called."""
 
@@ -329,6 +332,17 @@ def _text(value: Any) -> str:
 def tokens(choice: Json) -> tuple[int, int]:
     """Tokens of the prompt and of the completion, as the server counts them."""
     usage = choice["usage"]
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    prompt_tokens, completion_tokens = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
-    return prompt_tokens, completion_tokens
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def guessed(choice: Json, asked: bytes) -> Json:
+    """The choice of a server that counts nothing, with a guess: four characters are a token. Without one a
+    budget would never be used up."""
+    said = orjson.dumps(choice["message"])
+    usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": len(said) // 4, GUESS: True}
+    return {**choice, "usage": usage}
+
+
+def _count(n: Any) -> int:
+    """A count; some gateways send 60.0."""
+    return int(n) if isinstance(n, int | float) and 0 < n < 1e12 else 0
