@@ -372,7 +372,7 @@ LASTING: list[tuple[Trouble, type[Exception], str]] = [
     (Trouble(401, json.dumps({"error": {"message": f"bad key {KEY}"}})), UsageError, "OPENAI_API_KEY"),
     (Trouble(403), UsageError, "OPENAI_API_KEY"),
     (Trouble(404, '{"error": "model not found"}'), UsageError, "does it serve 'gpt-4o'"),
-    (Trouble(301, headers={"Location": "http://elsewhere/"}), UsageError, "moved"),
+    (Trouble(301, headers={"Location": "http://elsewhere/?a=b"}), UsageError, "at http://elsewhere/; write"),
     (Trouble(422, '{"detail": "odd schema"}'), PolicyFailure, "odd schema"),
     (Trouble(429, '{"error": {"code": "insufficient_quota", "message": "no money"}}'), RunError, "no money"),
 ]

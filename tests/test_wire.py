@@ -121,6 +121,7 @@ ANSWERS: list[tuple[int, str, str, str]] = [
     (403, "", "key", ""),
     (404, error("The model `m` does not exist"), "model", ""),
     (405, "", "model", ""),
+    (204, "", "again", "malformed"),
     (301, "", "moved", ""),
     (400, error("something else"), "failed", ""),
     (418, "", "failed", ""),
@@ -132,6 +133,26 @@ def test_what_an_answer_means(status: int, data: str, then: str, detail: str) ->
     outcome = outcomes.read(status, data.encode())
     found = outcome.label or outcome.field or outcome.choice.get("finish_reason", "")
     assert (outcome.then, found) == (then, detail), outcome
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'\xef\xbb\xbf{"choices": [{"message": {"content": "one"}}]}', "one"),
+        (b'{"choices": [{"message": {"content": "one"}, "logprob": NaN}]}', "one"),
+        (rb'{"choices": [{"message": {"content": "\ud83d one"}}]}', "? one"),
+    ],
+)
+def test_json_as_loose_as_python_writes_it_is_read(data: bytes, said: str) -> None:
+    outcome = outcomes.read(200, data)
+    assert outcome.then == "said"
+    assert outcome.choice["message"]["content"] == said
+
+
+def test_what_is_no_completion_is_shown() -> None:
+    page = outcomes.read(200, b"<html>Welcome to nginx</html>")
+    assert page.trouble == "answers no chat completion: <html>Welcome to nginx</html>"
+    assert outcomes.read(200, b"").trouble == "answers no chat completion: nothing"
 
 
 def test_each_end_has_its_error() -> None:

@@ -184,6 +184,8 @@ class OpenAI:
             self.pool.drop(turn)
             raise
         outcome = outcomes.read(answer.status, answer.data)
+        if outcome.then == "moved" and (to := answer.headers.get("location", "").partition("?")[0]):
+            return replace(outcome, trouble=f"{outcome.trouble}, it is at {to}")
         if outcome.then != "again":
             return outcome
         return Trouble(outcome.label, self.clean(outcome.trouble), troubles.asked_s(answer.headers))

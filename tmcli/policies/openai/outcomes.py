@@ -5,9 +5,9 @@
 
 What came over HTTP (first row that fits; a status inside of an error object counts as the answer's):
 
-    200, a choice with a message                          said       wire.py reads it, see below
-    200, a choice that ends in error or abort             again
-    200, anything else (malformed, empty, no choice)      again
+    2xx, a choice with a message                          said       wire.py reads it, see below
+    2xx, a choice that ends in error or abort             again
+    2xx, anything else (malformed, empty, no choice)      again
     402; "insufficient quota", "insufficient balance"     quota      the run ends, --resume goes on
     context length exceeded, prompt too long; 413         said       cut before a word: stop `length`
     content filter, flagged by moderation                 said       stop `refusal`
@@ -47,6 +47,7 @@ What a choice says, and what the model is told (wire.py, text.py):
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -147,8 +148,8 @@ class Unfit(Exception):
 def read(status: int, data: bytes) -> Outcome:
     """What an HTTP answer means."""
     body = _json(data)
-    if status == 200:
-        return _completion(body)
+    if 200 <= status < 300:
+        return _completion(body, data)
     return _refused(status, body, data)
 
 
@@ -160,7 +161,7 @@ def finish(reason: Any, refusal: str) -> Finish:
     return "length" if word in CUT else "stop"
 
 
-def _completion(body: Any) -> Outcome:
+def _completion(body: Any, data: bytes) -> Outcome:
     found = body if isinstance(body, dict) else {}
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -169,8 +170,8 @@ def _completion(body: Any) -> Outcome:
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code < 600:  # a gateway that hides a status in a body
             return _refused(code, body, b"")
-        said = f": {_reason(body)}" if error else ""
-        return Outcome("again", trouble=f"answers no chat completion{said}", label="malformed")
+        said = (_reason(body) if error else data[:80].decode("utf-8", "replace").strip()) or "nothing"
+        return Outcome("again", trouble=f"answers no chat completion: {said}", label="malformed")
     if not isinstance(choice["message"].get("tool_calls"), list | None):
         return Outcome("again", trouble="answers no chat completion", label="malformed")
     if choice.get("finish_reason") in BROKEN:
@@ -242,4 +243,9 @@ def _json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        pass
+    try:  # a byte order mark, NaN, half of a surrogate pair: Python's own servers send them
+        body = json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
+        return orjson.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         return None
