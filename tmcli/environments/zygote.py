@@ -1,11 +1,12 @@
-"""The sandbox's own process: a small warm Python that forks one locked child per session.
+"""The sandbox's own process: a small warm Python that forks locked children, one per session of tools that
+somebody wrote, a few for all sessions of the built-in toolboxes.
 
     python -s -P -S -B zygote.py CONTROL_FD TIMEOUT_S MEMORY_MB [SITE_PACKAGES ...]
 
 Started by `children.py`, by path: of tmcli it loads `lock.py` and `worlds.py` alone, by their paths, so it
 starts fast and a fork copies little. Over CONTROL_FD come `open` messages, each with the socket of a new
-session, and `kill` messages; every child's end is told back. When the other side of CONTROL_FD closes,
-everything here dies.
+child, and `kill` messages; every child's birth and end are told back. When the other side of CONTROL_FD
+closes, everything here dies.
 
 What is covered. A child has no secrets in its environment; a bounded address space; a kernel timer for
 each call; it dies with this process, and this process with the one that started it. Where the kernel has
@@ -14,8 +15,13 @@ Landlock and seccomp (see `lock.py`), C code is held as Python is:
 - nothing is written anywhere: the working folder is empty and stays so, /dev/null takes what it is given;
 - read are the standard library, site-packages, shared libraries and time zones, not the user's files,
   /etc/passwd or /proc, where the environments of other processes are;
-- a child is its session's alone and nothing outlives it, so no session sees or answers for another.
+- the child of a toolbox of your own, or of Python in a task, is its session's alone and nothing outlives
+  it, so no session sees or answers for another.
 A signal to itself is refused like any other: `os.abort()` then ends by a fault of the processor.
+
+A built-in toolbox is code of ours that a model gives arguments to, checked against their schemas: its
+sessions share children, each with a world of its own there. One that loops or crashes ends the child, and
+is in one of its own from then on; what the others changed is made again in a new one (`sandbox.py`).
 
 What is not covered, so **this is not a security boundary**:
 - the kernel itself: a fault of its own opens every lock here, where a virtual machine would still hold;
@@ -34,6 +40,7 @@ import _thread
 import base64
 import contextlib
 import datetime as dt
+import functools
 import gc
 import importlib.util
 import json
@@ -59,7 +66,10 @@ WARM = (dt, math, random, re)
 
 MESSAGE = struct.Struct("!cIi")
 """On the control socket, both ways: what, session, exit code or errno."""
-OPEN, KILL, DIED, FAILED = b"o", b"k", b"d", b"f"
+OPEN, KILL, BORN, DIED, FAILED = b"o", b"k", b"b", b"d", b"f"
+HEAD = struct.Struct("!cI")
+"""How a frame to a child begins, after its length: what, session."""
+SPEC, CALL, LEAVE = b"s", b"c", b"l"
 LENGTH = struct.Struct("!I")
 NONCE_BYTES = 16
 """Go out with each request and come back with its reply: none can be written before it was asked for."""
@@ -168,6 +178,7 @@ def _fork_on_request(
                 with contextlib.suppress(OSError):  # the child does so too: whoever comes first
                     os.setpgid(pid, pid)
                 children[pid], pids[session] = session, pid
+                control.sendall(MESSAGE.pack(BORN, session, 0))
         for fd in fds:
             os.close(fd)
 
@@ -231,37 +242,28 @@ def _refuse_in_python() -> None:
 
 
 def _serve(channel: int, timeout_s: float, memory_mb: int) -> None:
-    """Answer one frame after the other. First comes the session's spec, then requests: nonce, name and
-    arguments. A reply: length, the request's nonce, `+` ok | `-` error | `!` no world, text."""
+    """Answer one frame after the other. A session's spec comes first, then its requests: nonce, name and
+    arguments. A reply: length, the request's nonce, `+` ok | `-` error | `!` no world | `m` no memory in a
+    shared child, text."""
     # Names of our own, which no tool changes unawares. SIGALRM is left at its default, death: no tool code
     # can catch it, no loop in C holds it back.
     write, clock, real = os.write, signal.setitimer, signal.ITIMER_REAL
-    frames = _frames(channel)
-    opening = next(frames, None)
-    if opening is None:
-        return
-    spec = json.loads(opening)
-    tools = TOOLS[spec["kind"]](spec)
-    clock(real, timeout_s)
-    broken = None
-    try:
-        random.seed(spec.get("seed", 0))
-        tools.prepare()
-    except BaseException as error:  # noqa: BLE001  tool code may raise anything
-        broken = _sentence(error, False, memory_mb)
-    for name, arguments in spec["history"]:
-        with contextlib.suppress(BaseException):  # it was told to the model the first time
-            tools.text(tools.call(name, arguments))
-    clock(real, 0)
-    for request in frames:
+    sessions: dict[int, Session] = {}
+    for data in _frames(channel):
+        what, number = HEAD.unpack_from(data)
+        if what == LEAVE:
+            sessions.pop(number, None)
+            continue
         clock(real, timeout_s)
-        if broken is not None:
-            mark, text = b"!", broken
-        else:
-            mark, text = _answer(tools, request[NONCE_BYTES:], memory_mb)
-        data = _cut(text)
+        if what == SPEC:
+            sessions[number] = Session(json.loads(data[HEAD.size :]), memory_mb)
+            clock(real, 0)
+            continue
+        nonce = data[HEAD.size : HEAD.size + NONCE_BYTES]
+        mark, text = sessions[number].answer(data[HEAD.size + NONCE_BYTES :])
+        cut = _cut(text)
         clock(real, 0)
-        reply = LENGTH.pack(NONCE_BYTES + 1 + len(data)) + request[:NONCE_BYTES] + mark + data
+        reply = LENGTH.pack(NONCE_BYTES + 1 + len(cut)) + nonce + mark + cut
         while reply:
             reply = reply[write(channel, reply) :]
 
@@ -277,15 +279,40 @@ def _frames(channel: int) -> Iterator[bytes]:
             del data[:end]
 
 
-def _answer(tools: Toolbox | Python, request: bytes, memory_mb: int) -> tuple[bytes, str]:
-    try:
-        name, arguments = json.loads(request.decode())
-        value = tools.call(name, arguments)
-        failed = isinstance(value, dict) and bool(value.get("error"))
-        return b"-" if failed else b"+", tools.text(value)
-    except BaseException as error:  # noqa: BLE001  sys.exit and KeyboardInterrupt are the tool's doing too
-        error.__traceback__ = None  # its frames may hold all the memory there is
-        return b"-", AS_JSON({"error": _sentence(error, tools.plain, memory_mb)})
+class Session:
+    """One session's tools. The others of a shared child have theirs."""
+
+    def __init__(self, spec: dict[str, Any], memory_mb: int) -> None:
+        self.memory_mb = memory_mb
+        self.shared: bool = spec.get("shared", False)
+        self.tools = TOOLS[spec["kind"]](spec)
+        self.broken: tuple[bytes, str] | None = None
+        try:
+            random.seed(spec.get("seed", 0))
+            self.tools.prepare()
+        except BaseException as error:  # noqa: BLE001  tool code may raise anything
+            self.broken = self._mark(error, b"!"), _sentence(error, False, memory_mb)
+        for name, arguments in spec["history"]:
+            with contextlib.suppress(BaseException):  # it was told to the model the first time
+                self.tools.text(self.tools.call(name, arguments))
+
+    def answer(self, request: bytes) -> tuple[bytes, str]:
+        """Its mark and text."""
+        if self.broken is not None:
+            return self.broken
+        try:
+            name, arguments = json.loads(request.decode())
+            value = self.tools.call(name, arguments)
+            failed = isinstance(value, dict) and bool(value.get("error"))
+            return b"-" if failed else b"+", self.tools.text(value)
+        except BaseException as error:  # noqa: BLE001  sys.exit and KeyboardInterrupt are the tool's doing too
+            error.__traceback__ = None  # its frames may hold all the memory there is
+            sentence = _sentence(error, self.tools.plain, self.memory_mb)
+            return self._mark(error, b"-"), AS_JSON({"error": sentence})
+
+    def _mark(self, error: BaseException, mark: bytes) -> bytes:
+        """Others may have taken the memory: in a child of its own it is seen whether it is enough."""
+        return b"m" if self.shared and isinstance(error, MemoryError) else mark
 
 
 def _sentence(error: BaseException, plain: bool, memory_mb: int) -> str:
@@ -322,6 +349,12 @@ def _module(name: str, source: str = "", compiled: str = "") -> dict[str, Any]:
     return module.__dict__
 
 
+@functools.lru_cache(maxsize=64)
+def _once(name: str, source: str, compiled: str) -> dict[str, Any]:
+    """The module of a source that several sessions have: its functions know their world alone."""
+    return _module(name, source, compiled)
+
+
 class Toolbox:
     """Functions over one world: `make_world(seed)` once, then `function(world, **arguments)`; those of a
     source without a `make_world` are called as `function(**arguments)`. Tools of `others` have a world of
@@ -353,7 +386,7 @@ class Toolbox:
     def _open(self, box: dict[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
         name = box["name"]
         if name not in self.ready:
-            functions = _module(name, box.get("source", ""), box.get("compiled", ""))
+            functions = _once(name, box.get("source", ""), box.get("compiled", ""))
             make_world = functions.get("make_world")
             self.ready[name] = functions, (make_world(self.seed),) if make_world else ()
         return self.ready[name]
