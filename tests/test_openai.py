@@ -160,6 +160,16 @@ def test_credentials_in_the_address_are_used_and_never_shown(
 # ---- names and keys that cannot be right: before any request -----------------------------------------
 
 
+def test_a_key_that_a_server_repeats_is_not_kept(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "0123456789abcdef")
+    reply, server = ask(say(text("you sent 0123456789abcdef")), task)
+    assert reply.content == "you sent ***"
+    assert server.keys == ["Bearer 0123456789abcdef"]
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    assert ask(say(text("the EMPTY set")), task)[0].content == "the EMPTY set"
+
+
+
 @pytest.mark.parametrize(
     "name",
     ["m@ftp://x/v1", "http://me:hunter2@host/v1", "m@me:hunter2@host", "m@http://", "m@http://h:99999/v1"],

@@ -42,6 +42,8 @@ from tmcli.records import Json, Task
 DEFAULT_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 16_000_000
 """A longer reply is no chat completion: a server is not trusted with our memory."""
+KEY_CHARS = 16
+"""A shorter key (`EMPTY`, `ollama`) is no secret, and may be a word that the model says."""
 FIRST, HANG = 0.4, 0.1
 """Shares of all patience: for a first answer, and at least for one where others are answered (30 s)."""
 PATIENCE = "TM_PATIENCE_S"
@@ -74,6 +76,8 @@ class OpenAI:
         servers = [Server(url, key, service.at_once, self.patience) for url in urls]
         shown = ",".join(server.shown for server in servers)
         self.name = f"{self.model}@{shown}" if given else self.model
+        self._echo = key.encode() if len(key) >= KEY_CHARS else b""
+        """A key that a server may repeat in what its model says."""
         self.clean = Redact([key, *(secret for url in urls for secret in _secrets(url))])
         self.cache = None if service.cache is None else Cache(service.cache, f"{self.model}@{shown}")
         self.pool = Pool(servers, self.meter)
@@ -183,7 +187,8 @@ class OpenAI:
         except BaseException:
             self.pool.drop(turn)
             raise
-        outcome = outcomes.read(answer.status, answer.data)
+        data = answer.data.replace(self._echo, b"***") if self._echo else answer.data
+        outcome = outcomes.read(answer.status, data)
         if outcome.then == "moved" and (to := answer.headers.get("location", "").partition("?")[0]):
             return replace(outcome, trouble=f"{outcome.trouble}, it is at {to}")
         if outcome.then != "again":

@@ -170,7 +170,7 @@ def _completion(body: Any, data: bytes) -> Outcome:
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code < 600:  # a gateway that hides a status in a body
             return _refused(code, body, b"")
-        said = (_reason(body) if error else data[:80].decode("utf-8", "replace").strip()) or "nothing"
+        said = (_reason(body) if error else _text(data)) or "nothing"
         return Outcome("again", trouble=f"answers no chat completion: {said}", label="malformed")
     if not isinstance(choice["message"].get("tool_calls"), list | None):
         return Outcome("again", trouble="answers no chat completion", label="malformed")
@@ -182,7 +182,7 @@ def _completion(body: Any, data: bytes) -> Outcome:
 
 
 def _refused(status: int, body: Any, data: bytes) -> Outcome:
-    reason = _reason(body) or data[:4000].decode("utf-8", "replace").strip() or "no reason given"
+    reason = _reason(body) or _text(data) or "no reason given"
     trouble = f"answers {status}: {reason}"
     error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {}
@@ -237,6 +237,11 @@ def _reason(body: Any) -> str:
         if isinstance(value, list) and value:  # what FastAPI says of a field
             return orjson.dumps(value)[:4000].decode("utf-8", "replace")
     return ""
+
+
+def _text(data: bytes) -> str:
+    """Words that are no JSON; far more than is shown, so that no secret is cut before it is found."""
+    return data[:4000].decode("utf-8", "replace").strip()
 
 
 def _json(data: bytes) -> Any:
