@@ -53,6 +53,17 @@ def test_cat_joins_what_shards_made(tm: Tm, tmp_path: Path) -> None:
     assert sorted(joined.splitlines()) == sorted(whole.splitlines())
 
 
+def test_a_part_may_be_empty(tm: Tm, tmp_path: Path) -> None:
+    for name in ("x.jsonl", "x.jsonl.gz"):
+        got = tm("synth", "-n", "2", "--shard", "3/3", "-o", name)
+        assert got.returncode == 0, got.stderr
+        assert b"nothing to do: none of the 2 tasks is of this shard" in got.stderr
+    assert pipe("cat x.jsonl; zcat x.jsonl.gz", tmp_path, {}).stdout == b""
+    none = tm("synth", "-n", "0", "-o", "y.jsonl")
+    assert none.returncode == 2
+    assert b"no tasks to play" in none.stderr
+
+
 def test_a_part_that_is_none_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
     got = tm("synth", "--shard", "3/2", "-o", "x.jsonl")
     assert got.returncode == 2

@@ -44,6 +44,9 @@ class Order:
         self._tasks[key] = None
         return len(self._tasks) > n
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     def ranks(self) -> dict[int, int]:
         """`_key` of a task -> when it came."""
         return {key: rank for rank, key in enumerate(self._tasks)}

@@ -87,6 +87,9 @@ def keep(
     if n == 0 and journal.done:
         console.note(f"nothing to do: all {len(journal.done)} episodes are there")
     elif n == 0 and not player.stopped:
+        if len(journal.order):  # a part may be empty: `cat` joins it all the same
+            console.note(f"nothing to do: none of the {len(journal.order)} tasks is of this shard")
+            return
         raise InputError("no tasks to play", "make some with tm tasks, or name a suite with --tasks")
 
 
