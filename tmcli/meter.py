@@ -155,7 +155,10 @@ class Meter:
 
 
 def _amount(name: str, value: float) -> str:
-    return dollars(value) if name == "usd" else f"{value:,.0f} {name}"
+    if name == "usd":
+        return dollars(value)
+    amount = f"{value:,.0f}"
+    return f"{amount} {name.removesuffix('s') if amount == '1' else name}"
 
 
 def _sentence(name: str, most: float, used: float, how_far: str = "") -> str:
