@@ -101,7 +101,8 @@ class Client:
             return await self._post_behind(proxy, url, content, max_bytes)
         if self._session is None:
             self._session = self._connect()
-        async with self._session.post(to, data=content, ssl=trusted, allow_redirects=False) as response:
+        body = aiohttp.BytesPayload(content)  # else aiohttp finds out for each what it is
+        async with self._session.post(to, data=body, ssl=trusted, allow_redirects=False) as response:
             data = bytearray()
             async for part in response.content.iter_any():
                 data += part
