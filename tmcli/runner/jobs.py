@@ -22,8 +22,14 @@ class Job:
     samples: tuple[int, ...] = (0,)
     enough: int | None = None
     """So many right ones are enough: no further sample is played then."""
-    correct: int = 0
-    """How many right ones there are already."""
+    right: tuple[int, ...] = ()
+    """Samples that are there and right, whichever came first."""
+
+    def may_start(self, sample: int, n_open: int) -> bool:
+        """Would a run of one sample after the other play it too? `n_open`: samples before it that are right,
+        or may yet be, beside those in `right`. So what is played depends neither on the concurrency nor on
+        where a run was stopped."""
+        return self.enough is None or n_open + sum(one < sample for one in self.right) < self.enough
 
 
 def jobs(
@@ -52,12 +58,12 @@ def jobs(
         if position % n != i % n:
             continue
         ids = {sample: f"{task.id}#{sample}" for sample in range(samples)}
-        missing = tuple(sample for sample, name in ids.items() if name not in done)
-        correct = 0
+        right: tuple[int, ...] = ()
         if enough is not None and isinstance(done, Mapping):
-            correct = sum(done.get(name) is True for name in ids.values())
-        if missing and (enough is None or correct < enough):
-            yield Job(task, missing, enough, correct)
+            right = tuple(sample for sample, name in ids.items() if done.get(name) is True)
+        job = Job(task, tuple(sample for sample, name in ids.items() if name not in done), enough, right)
+        if job.samples and job.may_start(job.samples[0], 0):
+            yield job
     if n_twice:
         console.warn(f"{n_twice} tasks come more than once; each is played once")
 

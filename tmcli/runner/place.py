@@ -22,12 +22,10 @@ class Place:
 
     @property
     def startable(self) -> bool:
-        """May one more sample start? With `enough`, only one that a run of one after the other would play
-        too: as many at once as right ones are missing. So what is played does not depend on the concurrency
-        or on where a run was stopped."""
-        enough = self.job.enough
-        return self.started < len(self.job.samples) and (
-            enough is None or self.running < enough - self.job.correct - self.correct
+        """May one more sample start?"""
+        job = self.job
+        return self.started < len(job.samples) and job.may_start(
+            job.samples[self.started], self.running + self.correct
         )
 
     @property
