@@ -163,3 +163,34 @@ def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     write(tmp_path / "x.jsonl", "bac", IN_ORDER)
     assert sorted(os.listdir(tmp_path)) == [".x.jsonl.mine.tmp", "x.jsonl"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("how", ["remove", "move", "replace", "empty", "append"])
+@pytest.mark.parametrize("more", [[IN_ORDER[0]], []])
+def test_a_file_that_somebody_takes_away_stops_the_run(
+    name: str, how: str, more: list[Trajectory], tmp_path: Path
+) -> None:
+    """At the next record or at the end, and nothing is said to be kept."""
+    grows = tmp_path / (name if name == "x.jsonl" else f"{name}.part")
+
+    def run() -> None:
+        with open_journal(str(tmp_path / name), key="k") as journal:
+            journal.write(IN_ORDER[1])
+            if how in ("move", "replace"):
+                grows.rename(tmp_path / "y")
+            if how == "remove":
+                grows.unlink()
+            if how in ("replace", "empty"):
+                grows.write_bytes(b"")
+            if how == "append":
+                grows.write_bytes(grows.read_bytes() + b"mine")
+            for record in more:
+                journal.write(record)
+
+    with pytest.raises(OutputError, match="was removed, moved or changed while this run") as told:
+        run()
+    assert not hasattr(told.value, "__notes__")
+    assert grows.exists() == (how not in ("remove", "move"))
+    if how == "move":
+        assert (tmp_path / "y").read_bytes() == lines(IN_ORDER[1])

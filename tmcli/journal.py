@@ -112,6 +112,8 @@ def open_journal(
                 _rewrite(file, lines)
         except BaseException as error:
             kept = len(file.done) + journal.written
+            if not file.is_ours():
+                raise
             if kept:
                 error.add_note(f"{kept} records are kept in {part}; --resume continues")
             else:  # nothing to continue
@@ -137,6 +139,7 @@ class Growing:
 
     def write(self, record: AnyRecord) -> None:
         """Append a line, whole or not at all."""
+        self.check()
         line = encode(record) + b"\n"
         try:
             rest = line
@@ -181,8 +184,25 @@ class Growing:
         for i in range(len(self._sizes)) if order is None else order:
             yield os.pread(self.fd, self._sizes[i], starts[i])
 
+    def is_ours(self) -> bool:
+        """Is the file still there, and as we left it?"""
+        ours = os.fstat(self.fd)
+        try:
+            return ours.st_size == self.size and os.path.samestat(ours, os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def check(self) -> None:
+        """What is written to a file that is gone is lost, and may have cost much."""
+        if not self.is_ours():
+            raise OutputError(
+                f"{self.path} was removed, moved or changed while this run wrote to it",
+                "run again; --resume goes on with what is left of it",
+            )
+
     def sync(self) -> None:
         """Have it on the disk."""
+        self.check()
         try:
             os.fsync(self.fd)
         except OSError as error:
