@@ -96,6 +96,12 @@ def test_closed_descriptors_do_no_harm(tmp_path: Path, closed: str) -> None:
     assert len(result.stdout.splitlines()) == 2
 
 
+def test_records_for_a_closed_stdout_are_an_error(tmp_path: Path) -> None:
+    result = shell("tm tasks -n 2 >&-", tmp_path)
+    assert result.returncode == 2
+    assert "cannot write stdout: bad file descriptor" in result.stderr
+
+
 # ---- readers that leave --------------------------------------------------------------------------
 
 

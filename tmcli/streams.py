@@ -335,7 +335,7 @@ def owned_stdout() -> Iterator[None]:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDONLY if fd == 1 else os.O_RDWR)  # records do not vanish unseen
     before, real = sys.stdout, os.dup(1)
     if before is not None:
         before.flush()
