@@ -347,18 +347,46 @@ def test_invalid_ones_that_end_soon_do_not_hide_good_ones_that_take_long() -> No
     assert len(got) == 600
 
 
-def test_a_breaker_for_those_who_see_one_after_the_other() -> None:
+def test_the_breaker_holds_back_what_broke_before_anything_went_well() -> None:
     with Runner(Player([DOWN]), Limits()) as runner:
         (invalid,) = runner.run(jobs(tasks(1)))
     breaker = Breaker()
     good = replace(invalid, status="ok")
-    assert breaker.see(invalid) == []
-    assert breaker.see(good) == [invalid, good]
+
+    def see(trajectory: Trajectory) -> list[Trajectory]:
+        return [whole for _, whole in breaker.ended(breaker.began(), trajectory)]
+
+    assert see(invalid) == []
+    assert see(good) == [invalid, good]
     for _ in range(STREAK - 1):
-        assert breaker.see(invalid) == [invalid]
+        assert see(invalid) == [invalid]
     assert breaker.error is None
-    breaker.see(invalid)
+    see(invalid)
     assert isinstance(breaker.error, TmError)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), ZeroDivisionError("a mistake")])
+def test_whatever_an_episode_raises_ends_the_run(error: BaseException) -> None:
+    """SystemExit is what a pipe raises that nobody reads any more; asyncio lets it through."""
+
+    def breaks(task: Task, sample: int) -> float:
+        if sample == 3:
+            raise error
+        return 0.0
+
+    with Runner(Player([ANSWER], breaks), Limits(), concurrency=2) as runner:
+        runs = runner.run(jobs(tasks(1), 100))
+        with pytest.raises(type(error)):
+            list(runs)
+
+
+def test_a_mistake_of_the_run_itself_ends_it() -> None:
+    class Odd(Meter):
+        def has_room(self, running: int) -> bool:
+            return bool(1 / 0)
+
+    with Runner(Player([ANSWER]), Limits(), meter=Odd()) as runner, pytest.raises(ZeroDivisionError):
+        list(runner.run(jobs(tasks(3))))
 
 
 @pytest.mark.parametrize("now", [False, True])

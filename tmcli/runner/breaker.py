@@ -60,10 +60,6 @@ class Breaker:
         held, self.held = self.held, []
         return held
 
-    def see(self, trajectory: Trajectory) -> list[Trajectory]:
-        """The same for episodes that are seen one after the other."""
-        return [whole for _, whole in self.ended(self.began(), trajectory)]
-
     def _judge(self, failure: str) -> None:
         if not self._any_valid and self._streak >= BREAKER:
             self.error = RunError(

@@ -6,13 +6,13 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from tmcli.meter import Meter
 from tmcli.records import Task, Trajectory
 from tmcli.runner.jobs import Job
-from tmcli.runner.place import Place
 from tmcli.runner.run import Run
 
 
@@ -60,31 +60,6 @@ class Player(ABC):
             run.end()
             self._runs.remove(run)
 
-    async def play_job(self, job: Job) -> list[Trajectory]:
-        """One job, in whatever loop runs; how many episodes run at once is its callers' business."""
-        place = Place(job)
-        running: dict[asyncio.Task[Trajectory], int] = {}
-        played: dict[int, Trajectory] = {}
-        try:
-            while True:
-                while place.startable:
-                    sample = job.samples[place.started]
-                    running[asyncio.ensure_future(self.play(job.task, sample))] = sample
-                    place.started += 1
-                    place.running += 1
-                if not running:
-                    return [played[sample] for sample in job.samples if sample in played]
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    sample = running.pop(task)
-                    played[sample] = task.result()
-                    place.running -= 1
-                    place.correct += played[sample].scores.get("answer") == 1.0
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-
     def stop(self, now: bool) -> bool:
         """Start no more episodes, and finish those that run, or cancel them `now`. False: nothing runs.
         May be called in a signal handler."""
@@ -112,18 +87,19 @@ class Player(ABC):
         """The loop, running."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_live, args=(self._loop,), name="episodes", daemon=True)
+            live = partial(self._live, self._loop)
+            self._thread = threading.Thread(target=live, name="episodes", daemon=True)
             self._thread.start()
         return self._loop
 
-
-def _live(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread of the event loop."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The thread of the event loop. At the end, whatever still runs in it is cancelled."""
+        with asyncio.Runner(loop_factory=lambda: loop):
+            while True:
+                try:
+                    loop.run_forever()
+                except SystemExit as error:  # nobody reads a recording any more; asyncio lets that through
+                    for run in self._runs:
+                        run.halt(error)
+                else:
+                    return

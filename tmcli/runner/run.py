@@ -1,8 +1,8 @@
 """One run of many episodes: what starts when, and what is handed over when.
 
-Three threads: the caller's, which uses what is finished; one that takes the jobs, since the next task may be
-long in coming; and the event loop's, in which the episodes are played and everything is decided. So episodes
-go on whatever the other two wait for.
+Three threads: the caller's, which uses what is finished; one that takes the jobs (`supply.py`); and the event
+loop's, in which the episodes are played and everything is decided. So episodes go on whatever the other two
+wait for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tmcli.records import Task, Trajectory
 from tmcli.runner.breaker import BREAKER, Breaker
 from tmcli.runner.jobs import Job
 from tmcli.runner.place import Place
+from tmcli.runner.supply import Supply
 
 LOOKAHEAD = 4
 """Started but not yet used episodes, in multiples of the concurrency."""
@@ -45,30 +46,21 @@ class Plays(Protocol):
 
 
 class Run:
-    """One `run` of a player. `given`, `interrupt` and `end` belong to the caller's thread, `_pull` to the
-    thread that takes the jobs, all the rest to the loop's."""
+    """One `run` of a player. `given`, `interrupt` and `end` belong to the caller's thread, the rest to the
+    loop's."""
 
     def __init__(
         self, player: Plays, loop: asyncio.AbstractEventLoop, jobs: Iterable[Job], ordered: bool
     ) -> None:
         self.player = player
         self.loop = loop
-        self.jobs = jobs
+        self.supply = Supply(jobs, partial(self._call, self._fill), partial(self._call, self.halt))
         self.ordered = ordered
         self.error: BaseException | None = None
         self.batches: SimpleQueue[list[Trajectory] | None] = SimpleQueue()
         self.finished = threading.Event()
         self.stopping = False
         """No more episodes start."""
-        # jobs on their way in
-        self.permits: SimpleQueue[int] = SimpleQueue()
-        self.inbox: deque[Job | None] = deque()
-        self.asked = 0
-        self.drained = False
-        self.woken = False
-        self.pulling = True
-        self.puller = threading.Thread(target=self._pull, name="tasks", daemon=True)
-        # episodes
         self.breaker = Breaker()
         self.tasks: set[asyncio.Task[Trajectory]] = set()
         self.startable: deque[Place] = deque()
@@ -83,7 +75,7 @@ class Run:
 
     def given(self) -> Iterator[Trajectory]:
         """What is finished, as it comes."""
-        self.puller.start()
+        self.supply.start()
         self._call(self._fill)
         used = 0
         while (batch := self.batches.get()) is not None:
@@ -106,54 +98,26 @@ class Run:
     def end(self) -> None:
         """Cancel what is still played. An iterator that was left early may be closed after the runner."""
         if not self.finished.is_set():
-            self._call(self._halt, GeneratorExit())
+            self._call(self.halt, GeneratorExit())
             self.finished.wait()
-        if not self.pulling:  # else it waits for a task that may never come
-            self.puller.join()
+        self.supply.join()
 
     def _call(self, what: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing to do any more
-            self.loop.call_soon_threadsafe(what, *arguments)
-
-    # ---- the thread that takes the jobs
-
-    def _pull(self) -> None:
-        jobs = iter(self.jobs)
-        self.pulling = False
-        try:
-            while n := self.permits.get():
-                for _ in range(n):
-                    if self.stopping:
-                        return
-                    self.pulling = True
-                    job = next(jobs, None)
-                    self.pulling = False
-                    if job is None:
-                        return
-                    self._bring(job)
-        except BaseException as error:  # noqa: BLE001 - raised where `run` was called
-            self.pulling = False
-            self._call(self._halt, error)
-        finally:
-            self._bring(None)
-
-    def _bring(self, job: Job | None) -> None:
-        self.inbox.append(job)
-        if not self.woken:
-            self.woken = True
-            self._call(self._fill)
+            self.loop.call_soon_threadsafe(self._guarded, what, *arguments)
 
     # ---- the loop's thread
 
+    def _guarded(self, what: Callable[..., None], *arguments: Any) -> None:
+        """A mistake in here must end the run: asyncio would log it, and the caller wait for ever."""
+        try:
+            what(*arguments)
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            self.halt(error)
+
     def _fill(self) -> None:
         """Start what can start, and ask for more jobs."""
-        self.woken = False
-        while self.inbox:
-            job = self.inbox.popleft()
-            if job is None:
-                self.drained = True
-                continue
-            self.asked -= 1
+        for job in self.supply.taken():
             place = Place(job)
             if self.ordered:
                 self.places.append(place)
@@ -172,18 +136,18 @@ class Run:
                 break
             sample = place.job.samples[place.started]
             task = self.loop.create_task(self.player.play(place.job.task, sample))
-            task.add_done_callback(partial(self._done, place, place.started, self.breaker.began()))
+            index = self.breaker.began()
+            task.add_done_callback(partial(self._guarded, self._done, place, place.started, index))
             self.tasks.add(task)
             place.started += 1
             place.running += 1
             self.waiting += 1
             if not place.startable:
                 self.startable.remove(place)  # one of the first two or three
-        if not self.stopping and not self.drained:
-            more = min(self.player.concurrency, self._room()) - len(self.startable) - self.asked
+        if not self.stopping and not self.supply.is_drained:
+            more = min(self.player.concurrency, self._room()) - len(self.startable) - self.supply.n_asked
             if more > 0:
-                self.asked += more
-                self.permits.put(more)
+                self.supply.ask(more)
         self._end_if_over()
 
     def _room(self) -> int:
@@ -207,7 +171,7 @@ class Run:
         if isinstance(error, Spent):
             self._spent(str(error))
         elif error is not None:
-            self._halt(error)
+            self.halt(error)
         elif not task.cancelled():
             trajectory = task.result()
             self.player.meter.played(trajectory)
@@ -227,7 +191,7 @@ class Run:
         for released, whole in self.breaker.ended(index, trajectory):
             self._release(released, whole)
         if self.breaker.error is not None:
-            self._halt(self.breaker.error)
+            self.halt(self.breaker.error)
         self._give()
         self._start()
 
@@ -252,7 +216,7 @@ class Run:
             self.places.popleft()
         if self.out and not self.flushing:
             self.flushing = True
-            self.loop.call_later(BATCH_S, self._flush)
+            self.loop.call_later(BATCH_S, self._guarded, self._flush)
 
     def _flush(self) -> None:
         self.flushing = False
@@ -268,10 +232,10 @@ class Run:
 
     def _interrupt(self, now: bool) -> None:
         if now:
-            self._halt(KeyboardInterrupt())
+            self.halt(KeyboardInterrupt())
         elif self.error is None:
             self.error = KeyboardInterrupt()
-            self.stopping = True
+            self._start_no_more()
             if self.tasks:
                 one = len(self.tasks) == 1
                 episodes = "the episode that runs" if one else f"{len(self.tasks)} episodes"
@@ -280,18 +244,22 @@ class Run:
 
     def _spent(self, why: str) -> None:
         self.player.stopped = self.player.stopped or why
-        self.stopping = True
+        self._start_no_more()
 
-    def _halt(self, error: BaseException) -> None:
+    def halt(self, error: BaseException) -> None:
         """Cancel all episodes; what is finished is still given, then `error` is raised."""
         self.error = self.error or error
-        self.stopping = True
+        self._start_no_more()
         for task in self.tasks:
             task.cancel()
         self._end_if_over()
 
+    def _start_no_more(self) -> None:
+        self.stopping = True
+        self.supply.close()
+
     def _end_if_over(self) -> None:
-        over = self.stopping or (self.drained and not self.startable)
+        over = self.stopping or (self.supply.is_drained and not self.startable)
         if not over or self.tasks or self.finished.is_set():
             return
         if self.error is None:
@@ -300,8 +268,7 @@ class Run:
         for place in self.places:
             self.out += [whole for _, whole in sorted(place.ended.items()) if whole is not None]
         self.places.clear()
-        self.stopping = True
+        self._start_no_more()
         self._flush()
-        self.permits.put(0)
         self.batches.put(None)
         self.finished.set()
