@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -152,3 +154,28 @@ def test_the_shards_together_are_the_whole(n: int, parts: int, samples: int) -> 
     due = [ledger.expected("-", n, samples, journal, (which + 1, parts)) or 0 for which in range(parts)]
     assert sum(due) == n * samples
     assert max(due) - min(due) <= samples
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "samples", "shard", "due"),
+    [
+        ("t.jsonl", None, 2, (1, 1), 10),
+        ("t.jsonl.gz", None, 1, (1, 1), 5),
+        ("t.jsonl", 3, 1, (1, 1), 3),
+        ("t.jsonl", 100, 1, (2, 2), 2),
+        ("train", 7, 1, (1, 1), 7),
+        ("t.parquet", None, 1, (1, 1), None),
+        ("t.parquet", 4, 1, (1, 1), 4),
+        ("-", None, 1, (1, 1), None),
+        ("nowhere", None, 1, (1, 1), None),
+    ],
+)
+def test_how_many_episodes_a_file_makes_due(
+    name: str, n: int | None, samples: int, shard: tuple[int, int], due: int | None, tmp_path: Path
+) -> None:
+    lines = b'{"kind": "task"}\n' * 4 + b'\n{"kind": "task"}'
+    (tmp_path / "t.jsonl").write_bytes(lines)
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + lines)
+    tasks = str(tmp_path / name) if name.startswith("t.") else name
+    assert ledger.expected(tasks, n, samples, Journal(Listed()), shard) == due

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from math import inf
+from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Literal, Protocol, Self, cast, overload
 
@@ -24,8 +25,8 @@ from tmcli.records import AnyRecord, R, decode, encode, expect
 from tmcli.streams import Source, owned_stdout
 
 __all__ = [
-    "Form", "LineWriter", "Rejects", "Writer", "form_of", "open_output", "owned_stdout", "read", "read_lines",
-    "reject",
+    "Form", "LineWriter", "Rejects", "Writer", "count", "form_of", "open_output", "owned_stdout", "read",
+    "read_lines", "reject",
 ]  # fmt: skip
 
 Form = Literal["jsonl", "parquet"]
@@ -96,6 +97,20 @@ def read_lines(source: str, *, rejects: Rejects | None = None) -> tuple[str, Ite
     if rejects is not None:
         rejects.open()
     return opened.name, _numbered(opened, rejects)
+
+
+def count(path: str) -> int | None:
+    """How many records a file of lines holds at most; None: only reading can tell."""
+    if not Path(path).is_file():
+        return None
+    try:
+        with closing(streams.open_source(path)) as source:
+            if source.file.read(4) == streams.PARQUET:
+                return None
+            source.file.seek(0)
+            return sum(not line.isspace() for line in streams.lines(source))
+    except (InputError, OSError):  # reading says so
+        return None
 
 
 def _records(source: Source, kind: type[Any] | None, rejects: Rejects | None) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from tmcli import console
+from tmcli import console, io
 from tmcli.console import Piece
 from tmcli.errors import InputError, RunError
 from tmcli.journal import Journal
@@ -164,7 +164,8 @@ def expected(
 ) -> int | None:
     """How many episodes are due at most, for `keep`; None: the stream will tell. `shard`: (2, 4) is the
     second of four parts, task by task."""
-    n_tasks = DEFAULT_N.get(tasks) if n is None else n
+    n_there = None if tasks in DEFAULT_N else io.count(tasks)
+    n_tasks = DEFAULT_N.get(tasks, n_there) if n is None else n if n_there is None else min(n, n_there)
     if n_tasks is None:
         return None
     which, parts = shard
