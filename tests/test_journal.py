@@ -81,7 +81,9 @@ def test_what_is_done_and_was_it_right(tmp_path: Path) -> None:
     right, wrong = played("a", 0, scores={"answer": 1.0}), played("a", 1, scores={"answer": 0.0})
     path.write_bytes(lines(right, wrong, played("b", scores={}), played("c", status="invalid")))
     with open_journal(str(path), key="k", resume=True) as journal:
-        assert journal.done == {"a#0": True, "a#1": False, "b#0": None}
+        done = journal.done
+        assert [done.is_right(name) for name in ("a#0", "a#1", "b#0")] == [True, False, False]
+        assert [name in done for name in ("a#1", "b#0", "c#0")] == [True, True, False]
     assert path.read_bytes() == lines(right, wrong, played("b", scores={}))
 
 
@@ -194,3 +196,27 @@ def test_a_file_that_somebody_takes_away_stops_the_run(
     assert grows.exists() == (how not in ("remove", "move"))
     if how == "move":
         assert (tmp_path / "y").read_bytes() == lines(IN_ORDER[1])
+
+
+@pytest.mark.slow
+def test_memory_of_a_long_run(tmp_path: Path) -> None:
+    """Of 20,000 episodes that ended in disorder, less than 100 bytes each, also at the end and resumed."""
+    import random
+    import tracemalloc
+
+    n = 20_000
+    ended = random.Random(0).sample(range(n), n)
+    short = played("x", messages=[], turns=[], tools=[])
+    for resume in (False, True):
+        tracemalloc.start()
+        try:
+            with open_journal(str(tmp_path / "x.jsonl"), key="k", resume=resume) as journal:
+                assert len(journal.done) == (n if resume else 0)
+                for i in range(n):
+                    journal.order.add(f"{i:016x}")
+                for i in () if resume else ended:
+                    journal.write(replace(short, id=f"{i:016x}#0"))
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert most < n * 100 + 100_000

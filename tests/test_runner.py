@@ -15,6 +15,7 @@ from players import Player, Turn, said, sum_task
 
 from tmcli.episode import Limits
 from tmcli.errors import PolicyFailure, RunError, Spent, TmError, UsageError
+from tmcli.journal import Done
 from tmcli.meter import Budget, Meter
 from tmcli.protocol import write_call
 from tmcli.records import Task, Trajectory
@@ -252,7 +253,9 @@ def test_no_more_than_enough_whatever_the_concurrency_and_wherever_it_was_stoppe
             break
         due.append(sample)
     before = data.draw(st.sets(st.sampled_from(due))) if due else set()
-    done = {f"{task.id}#{sample}": pattern[sample] for sample in before}
+    done = Done()
+    for sample in before:
+        done.put(f"{task.id}#{sample}", pattern[sample])
     with Runner(right_or_wrong(pattern), Limits(), concurrency=concurrency) as runner:
         work = jobs([task], len(pattern), done, enough=enough)
         got = [int(t.id.rpartition("#")[2]) for t in runner.run(work, ordered=ordered)]
@@ -422,4 +425,4 @@ def test_memory_is_flat() -> None:
         return most
 
     small, large = peak(500), peak(10_500)
-    assert large - small < 10_000 * 130  # which tasks came: about 100 bytes each
+    assert large - small < 10_000 * 40  # which tasks came: about 20 bytes each

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from tmcli import console
 from tmcli.errors import UsageError
-from tmcli.journal import Order
+from tmcli.journal import Done, Order
 from tmcli.records import Task
 
 
@@ -42,7 +42,7 @@ def jobs(
     order: Order | None = None,
 ) -> Iterator[Job]:
     """Every task `samples` times, leaving out the trajectory ids in `done`. `enough`: one sample after the
-    other until so many are right, counting those that `done` (a mapping) says are.
+    other until so many are right, counting those that `done` knows to be.
 
     A task that comes twice is played once. `shard` (i, n): only each n-th task, from the i-th. `order`
     learns the order of the tasks.
@@ -59,8 +59,8 @@ def jobs(
             continue
         ids = {sample: f"{task.id}#{sample}" for sample in range(samples)}
         right: tuple[int, ...] = ()
-        if enough is not None and isinstance(done, Mapping):
-            right = tuple(sample for sample, name in ids.items() if done.get(name) is True)
+        if enough is not None and isinstance(done, Done):
+            right = tuple(sample for sample, name in ids.items() if done.is_right(name))
         job = Job(task, tuple(sample for sample, name in ids.items() if name not in done), enough, right)
         if job.samples and job.may_start(job.samples[0], 0):
             yield job
