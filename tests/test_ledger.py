@@ -43,7 +43,7 @@ UNJUDGED = replace(GOOD, scores=GOOD.scores | {"answer": None})
 class Player:
     """What is told about who plays."""
 
-    def __init__(self, meter: Meter | None = None, stopped: str | None = None) -> None:
+    def __init__(self, meter: Meter | None = None, stopped: str = "") -> None:
         self.meter = meter or Meter()
         self.running = 0
         self.stopped = stopped

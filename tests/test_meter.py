@@ -155,7 +155,7 @@ def test_nobody_knows_what_an_episode_takes_until_one_ended() -> None:
     meter.answered(100, 10)
     meter.played(ended(100, 10))
     assert meter.has_room(200)
-    assert meter.stopped is None
+    assert not meter.stopped
 
 
 def test_a_small_budget_is_not_spread_over_many() -> None:

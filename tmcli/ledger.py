@@ -3,14 +3,12 @@
     with Runner(policy, limits) as player, open_journal(path, key=player.key) as journal:
         ledger.keep(synth(tasks, player), journal, ledger.expected(...), player)
 
-What `synth` and `rollout` do with what is played. Playing is `runner.py`'s, files are `journal.py`'s, money
-is `meter.py`'s.
+What `synth` and `rollout` do with what is played.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from tmcli import console, io
 from tmcli.console import Piece
@@ -18,40 +16,11 @@ from tmcli.errors import InputError, RunError
 from tmcli.journal import Journal
 from tmcli.meter import Meter, dollars
 from tmcli.records import Trajectory
+from tmcli.runner import Player
 from tmcli.suites import DEFAULT_N
 
 
-class Player(Protocol):
-    """Who plays: what is told about it."""
-
-    @property
-    def meter(self) -> Meter: ...
-
-    @property
-    def running(self) -> int:
-        """Episodes that are played at this moment."""
-        ...
-
-    @property
-    def stopped(self) -> str | None:
-        """Why it ended before its tasks did, as a sentence; None: it played all."""
-        ...
-
-
-class Nobody:
-    """Where nobody is to be told about."""
-
-    meter = Meter()
-    running = 0
-    stopped: str | None = None
-
-
-NOBODY = Nobody()
-
-
-def keep(
-    trajectories: Iterable[Trajectory], journal: Journal, total: int | None, player: Player = NOBODY
-) -> None:
+def keep(trajectories: Iterable[Trajectory], journal: Journal, total: int | None, player: Player) -> None:
     """Write each judged trajectory at once, with progress (`total`: how many at most, where known), and tell
     the sum, also of a run that ends early.
 

@@ -75,8 +75,8 @@ class Meter:
         self.usd: float | None = None if price is None else 0.0
         self.limit: int | None = None
         """Requests allowed at once now, all servers together; None: nobody limits them."""
-        self.stopped: str | None = None
-        """Why no more episodes start, as a sentence; None: nothing stands against it."""
+        self.stopped = ""
+        """Why no more episodes start, as a sentence; empty: nothing stands against it."""
         self.ended = 0
         self._sums = (0, 0, 0)
         """Requests, prompt and completion tokens of the episodes that ended, as their records tell them."""
@@ -121,7 +121,7 @@ class Meter:
         """
         if self._spent:
             return False
-        self.stopped = None
+        self.stopped = ""
         for name, used, most, mean in self._limits():
             if used and used >= most:
                 self.stopped = f"{_sentence(name, most, used)}; {REMEDY}"
@@ -132,7 +132,7 @@ class Meter:
                 # nothing used so far: all comes out of a cache, or nobody is asked
                 why = _sentence(name, most, used, "nearly ")
                 self.stopped = f"{why}, one more episode takes about {_amount(name, mean)}; {REMEDY}"
-        return self.stopped is None
+        return not self.stopped
 
     def played(self, trajectory: Trajectory) -> None:
         """An episode ended; invalid ones tell too little of what one takes."""

@@ -132,7 +132,7 @@ class Run:
                 break
             if not self.player.meter.has_room(len(self.tasks)):
                 if not self.tasks:
-                    self._spent(self.player.meter.stopped or "the budget is used up")
+                    self._spent(self.player.meter.stopped)
                 break
             sample = place.job.samples[place.started]
             task = self.loop.create_task(self.player.play(place.job.task, sample))

@@ -76,7 +76,7 @@ class Crew:
                     self.failure = self.failure or trajectory.failure or "no reason given"
                 self.heard()
                 yield trajectory
-        self.stopped = runner.stopped or ""
+        self.stopped = runner.stopped
 
     def _left(self, other: Runner) -> Budget:
         """What the budget has for one of two, when the other has used its part."""
