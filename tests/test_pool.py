@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 from socket import create_connection
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from load_server import LoadServer
+from shell import pipe, records
 
 from tmcli.errors import UsageError
 from tmcli.http import Patience
@@ -360,3 +362,14 @@ def test_echoes_of_keys_are_hidden(echo: str) -> None:
 
 def test_a_short_key_does_not_eat_words() -> None:
     assert Redact(["x"])("x exceeds maximum") == "*** exceeds maximum"
+
+
+def test_few_open_files_are_shared_between_servers_and_tools(tmp_path: Path) -> None:
+    with LoadServer(latency_ms=100) as server:
+        line = f"tm rollout --policy m@{server.url} -n 100 --samples 3 --concurrency 300 -o x.jsonl"
+        got = pipe(f"ulimit -n 128; {line}", tmp_path, {})
+        assert server.stats()["most"] <= 64
+    assert got.returncode == 0, got.stderr
+    assert b"64 requests at once for each server, not 300: 128 files may be open here" in got.stderr
+    assert b"again" not in got.stderr  # nothing had to be tried again
+    assert [one["status"] for one in records((tmp_path / "x.jsonl").read_bytes())] == ["ok"] * 300

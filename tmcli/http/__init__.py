@@ -13,6 +13,8 @@ address that a user typed.
 
 from tmcli.http.address import address
 from tmcli.http.retry import Patience, retry_after
-from tmcli.http.transport import Answer, Client, TooLong, fast_transport
+from tmcli.http.transport import Answer, Client, TooLong, allow_many_files, fast_transport
 
-__all__ = ["Answer", "Client", "Patience", "TooLong", "address", "fast_transport", "retry_after"]
+__all__ = [
+    "Answer", "Client", "Patience", "TooLong", "address", "allow_many_files", "fast_transport", "retry_after",
+]  # fmt: skip

@@ -58,7 +58,7 @@ class Client:
     def __init__(
         self, *, headers: Mapping[str, str] = {}, auth: tuple[str, str] | None = None, connect_s: float = 10.0
     ) -> None:
-        _allow_many_files()
+        allow_many_files()
         given = {"Content-Type": "application/json", "User-Agent": "tm"}
         if auth is not None:
             given["Authorization"] = f"Basic {b64encode(':'.join(auth).encode()).decode()}"
@@ -149,7 +149,7 @@ class _Pools(httpx.AsyncBaseTransport):
     """
 
     def __init__(self) -> None:
-        _allow_many_files()
+        allow_many_files()
         self._pools: dict[str | None, list[_Pool]] = {}
         self._proxies: dict[tuple[str, str, int | None], str | None] = {}
 
@@ -238,14 +238,17 @@ def _trusted() -> ssl.SSLContext:
     return _CONTEXTS[0]
 
 
-def _allow_many_files() -> None:
-    """The soft limit of open files is often 1024, which a thousand episodes at once pass."""
+def allow_many_files() -> int:
+    """The soft limit of open files is often 1024, which a thousand episodes at once pass: raise it. How many
+    may be open then?"""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return OPEN_FILES if soft == resource.RLIM_INFINITY else soft

@@ -24,8 +24,8 @@ import orjson
 from tmcli import console
 from tmcli.cache import Cache
 from tmcli.errors import PolicyFailure, UsageError
-from tmcli.http import Patience, TooLong
-from tmcli.meter import Meter
+from tmcli.http import Patience, TooLong, allow_many_files
+from tmcli.meter import CHARS_PER_TOKEN, Meter
 from tmcli.policies import Sampling, Service
 from tmcli.policies.openai import outcomes, troubles
 from tmcli.policies.openai.conversation import Conversation
@@ -36,10 +36,10 @@ from tmcli.policies.openai.pool import Pool, Stick
 from tmcli.policies.openai.redact import Redact
 from tmcli.policies.openai.server import Server, Turn
 from tmcli.policies.openai.troubles import Trouble
-from tmcli.policies.openai.wire import guessed, tokens
+from tmcli.policies.openai.usage import guessed, tokens
+from tmcli.prices import OPENAI_URL, default_url
 from tmcli.records import Json, Task
 
-DEFAULT_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 16_000_000
 """A longer reply is no chat completion: a server is not trusted with our memory."""
 KEY_CHARS = 16
@@ -65,15 +65,15 @@ class OpenAI:
         self.meter = Meter() if meter is None else meter
         self.patience = _patience() if patience is None else patience
         self.model, given = split(name)
-        env = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
-        urls = addresses(given or env or DEFAULT_URL)
-        self.official = any(url.host == httpx.URL(DEFAULT_URL).host for url in urls)
+        urls = addresses(given or default_url())
+        self.official = any(url.host == httpx.URL(OPENAI_URL).host for url in urls)
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not (key.isascii() and key.isprintable()):
             raise UsageError("OPENAI_API_KEY holds characters that no key has", "set it again")
         self._keyless = not key and self.official
         self.dialect = Dialect(sampling, service, official=self.official)
-        servers = [Server(url, key, service.at_once, self.patience) for url in urls]
+        most = _at_once(service.at_once, len(urls))
+        servers = [Server(url, key, most, self.patience) for url in urls]
         shown = ",".join(server.shown for server in servers)
         self.name = f"{self.model}@{shown}" if given else self.model
         self._echo = key.encode() if len(key) >= KEY_CHARS else b""
@@ -129,7 +129,7 @@ class OpenAI:
             choice = guessed(choice, content)
             if not self._guesses:
                 self._guesses = True
-                console.note(f"{self.name} counts no tokens: four characters are taken for one")
+                console.note(f"{self.name} counts no tokens: {CHARS_PER_TOKEN} characters are taken for one")
         if self.cache is not None and is_whole:
             self.cache.put(key, choice)
         self.meter.answered(*tokens(choice))
@@ -217,6 +217,15 @@ class OpenAI:
                 f"{self.model!r} is a model of api.openai.com, and OPENAI_API_KEY is not set",
                 "set it; or set OPENAI_BASE_URL, or write MODEL@URL, for another server",
             )
+
+
+def _at_once(wanted: int, n_servers: int) -> int:
+    """Requests at once for each server: half of the files that may be open are left to tools and outputs."""
+    files = allow_many_files()
+    most = max(1, files // 2 // n_servers)
+    if wanted > most:
+        console.note(f"{most} requests at once for each server, not {wanted}: {files} files may be open here")
+    return min(wanted, most)
 
 
 def _patience() -> Patience:
