@@ -229,7 +229,7 @@ def test_a_server_that_counts_no_tokens_uses_up_a_budget_all_the_same(tm: Tm, tm
     with ModelServer(lambda _: uncounted, tools=lambda _: {}) as server:
         got = tm("rollout", "--policy", f"m@{server.url}", "-n", "40", *price)
     assert got.returncode == 0, got.stderr
-    assert b"counts no tokens: four characters are taken for one" in got.stderr
+    assert b"counts no tokens: 4 characters are taken for one" in got.stderr
     assert b"the budget of $1.00 is nearly used up" in got.stderr
     done = records((tmp_path / "out.jsonl").read_bytes())
     assert 0 < len(done) < 40

@@ -28,14 +28,13 @@ from tmcli import console
 from tmcli.environments.world import World
 from tmcli.episode import play
 from tmcli.errors import TmError
-from tmcli.meter import Price
+from tmcli.meter import CHARS_PER_TOKEN, Price
 from tmcli.policies import is_local
 from tmcli.policies.scripted import Scripted
 from tmcli.protocol import prompt
 from tmcli.records import Json, Task
 from tmcli.runner import Setup
 
-CHARS_PER_TOKEN = 4
 PER_MESSAGE = 4
 """Tokens of the marks around each message."""
 N_PLAYED = 40

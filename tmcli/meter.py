@@ -26,6 +26,9 @@ GUESS = (8, 16_000, 1_000)
 """Requests, prompt and completion tokens of an episode until then, rather many: a small budget is not spread
 over episodes of which none could end."""
 
+CHARS_PER_TOKEN = 4
+"""Where nobody counts tokens, so many characters are taken for one."""
+
 REMEDY = "--resume with a larger one plays the rest"
 
 

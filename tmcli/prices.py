@@ -24,6 +24,7 @@ KNOWN = "2026-11"
 """When the table was made. Prices may have changed since."""
 
 BASE_URLS = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+"""The environment variables that say where a model is asked for whose name tells no address."""
 OPENAI_URL = "https://api.openai.com/v1"
 
 SELLERS: Mapping[str, str] = {
@@ -96,13 +97,18 @@ PRICES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|20\d{6})\Z")
 
 
+def default_url() -> str:
+    """Where a model is asked for whose name tells no address."""
+    return next(filter(None, map(os.environ.get, BASE_URLS)), OPENAI_URL)
+
+
 def price_of(name: str) -> Price | None:
     """What `MODEL` or `MODEL@URL[,URL...]` costs, as far as the table knows; OPENAI_BASE_URL counts.
 
     A dated name (`gpt-4o-2024-08-06`) costs what its family costs, unless it has a line of its own.
     """
     model, _, urls = name.partition("@http")
-    urls = f"http{urls}" if urls else next(filter(None, map(os.environ.get, BASE_URLS)), OPENAI_URL)
+    urls = f"http{urls}" if urls else default_url()
     found = {_listed(model, url.strip()) for url in urls.split(",")}
     return found.pop() if len(found) == 1 else None
 

@@ -17,6 +17,7 @@ from importlib.metadata import version
 
 from tmcli.errors import Spent
 from tmcli.meter import Budget, Meter
+from tmcli.prices import BASE_URLS
 from tmcli.records import Task, decode, encode, expect
 from tmcli.runner import Runner, Setup
 
@@ -25,7 +26,7 @@ BEAT_S = 1.0
 LINGER_S = 0.01
 """What ends so shortly after the first travels with it."""
 
-NAMES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "TOOLBENCH_KEY")
+NAMES = ("OPENAI_API_KEY", *BASE_URLS, "TOOLBENCH_KEY")
 """Variables that a worker is told by the driver. They travel as arguments of a call: the environments that
 Ray knows of (`runtime_env`) are written to its logs and shown on its dashboard."""
 

@@ -16,7 +16,8 @@ from tmcli.policies.openai import dialect, probe
 from tmcli.policies.openai.dialect import Dialect
 from tmcli.policies.openai.outcomes import Unfit
 from tmcli.policies.openai.text import TextWire
-from tmcli.policies.openai.wire import Wire, tokens
+from tmcli.policies.openai.usage import tokens
+from tmcli.policies.openai.wire import Wire
 from tmcli.records import Json
 
 

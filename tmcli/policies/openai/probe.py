@@ -18,7 +18,7 @@ from __future__ import annotations
 from tmcli.policies import Calls
 from tmcli.policies.openai.dialect import Asked, Dialect
 from tmcli.policies.openai.outcomes import Unfit
-from tmcli.policies.openai.wire import GUESS, tokens
+from tmcli.policies.openai.usage import GUESSED, tokens
 from tmcli.records import Json
 
 MOST = 16
@@ -59,4 +59,4 @@ async def decide(dialect: Dialect, server: Asked) -> tuple[Calls, str]:
 async def _prompt_tokens(dialect: Dialect, server: Asked, fields: Json) -> int:
     """How long the prompt is for the server; 0: it does not say."""
     choice = await dialect.ask(server, lambda _: fields, 0, None, most=MOST, refusals=True)
-    return 0 if GUESS in choice["usage"] else tokens(choice)[0]
+    return 0 if GUESSED in choice["usage"] else tokens(choice)[0]

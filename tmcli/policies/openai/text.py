@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from tmcli.policies import Reply
-from tmcli.policies.openai.wire import RESPONSE_OPEN, encoded, listen, native_text, outgoing, response
+from tmcli.policies.openai.speech import RESPONSE_OPEN, listen
+from tmcli.policies.openai.wire import encoded, native_text, outgoing, response
 from tmcli.protocol import parse, prompt
 from tmcli.records import Json
 

@@ -16,36 +16,28 @@ No HTTP here; `text.py` is the same for servers without tools.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from tmcli.policies import Reply
-from tmcli.policies.openai.outcomes import REASONING, finish
+from tmcli.policies.openai.speech import RESPONSE_CLOSE, RESPONSE_OPEN, dumped, listen
 from tmcli.protocol import (
     CALL_CLOSE,
     CALL_OPEN,
     Call,
     Fault,
     State,
-    Turn,
     describe,
     parse,
     prompt,
     read_call,
-    split_thoughts,
 )
 from tmcli.records import Json
 
-RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
-"""A tool's reply where it travels as text."""
 PROMPTS = {"trial": "teacher", "direct": "teacher_direct"}
 """The student's system turn is a reminder of what training taught it; a model that was not trained on it is
 told the whole method instead."""
-
-GUESS = "guess"
-"""Marks a `usage` that no server counted."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """How OpenAI wants a function to be called."""
@@ -170,67 +162,6 @@ class Wire:
         return _call(wire_id, name, arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """What a choice says, taken apart."""
-
-    said: str
-    """The content, without thoughts, and without tool replies that the model made up."""
-    aloud: str
-    """The thoughts in the content, as they were written."""
-    cut: bool
-    """Did it make up tool replies?"""
-    calls: list[Any]
-    refusal: str
-    fields: Json
-    """The server's reasoning fields, to be sent back as they came."""
-    thoughts: Json
-    """What the record keeps of both."""
-
-    def reply(self, choice: Json, turn: Turn, cost: float | None) -> Reply:
-        """The turn as the episode takes it."""
-        if self.cut and turn.state == "ok":
-            turn = replace(turn, state="repaired")
-        prompt_tokens, completion_tokens = tokens(choice)
-        return Reply(
-            content=turn.text or self.refusal,
-            turn=turn,
-            finish=finish(choice.get("finish_reason"), self.refusal),
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            extra=self.thoughts,
-            cost=cost,
-        )
-
-
-def listen(choice: Json) -> Speech:
-    """Take a choice apart. Nothing in it is trusted to have the right type."""
-    message: Json = choice["message"]
-    content = _text(message.get("content"))
-    thinks, said = split_thoughts(content)
-    if thinks:
-        said = said.lstrip("\n")
-    aloud = content[: len(content) - len(said)] if content.endswith(said) else f"<think>{thinks}</think>"
-    said, made_up, _ = said.partition(RESPONSE_OPEN)
-    fields = {key: kept for key in REASONING if (kept := _reasoning(message.get(key)))}
-    thoughts = fields
-    if thinks.strip():
-        told = fields.get("reasoning_content")
-        thoughts = {**fields, "reasoning_content": f"{told}\n{thinks}" if isinstance(told, str) else thinks}
-    old = message.get("function_call")
-    calls = message.get("tool_calls") or ([{"function": old}] if isinstance(old, dict) and old else [])
-    return Speech(
-        said,
-        aloud,
-        # vLLM tells which of our stops it met; the others cut without a word
-        bool(made_up) or choice.get("stop_reason") == RESPONSE_OPEN,
-        calls if isinstance(calls, list) else [],
-        _text(message.get("refusal")),
-        fields,
-        thoughts,
-    )
-
-
 def outgoing(message: Json) -> Json:
     """A record's message as a server takes it."""
     if message["role"] == "system":
@@ -260,7 +191,7 @@ def response(content: str) -> str:
 def read_native(name: Any, arguments: Any) -> tuple[Call, str, bool] | Fault:
     """A native call -> (call, its arguments as JSON, was it repaired) or a Fault that holds it as written."""
     if not isinstance(arguments, str):
-        arguments = _dumped(arguments) if arguments is not None else ""
+        arguments = dumped(arguments) if arguments is not None else ""
     if not isinstance(name, str) or not name:
         return Fault(arguments[:200], "the call names no function")
     named = f'{{"name": {orjson.dumps(name).decode()}, "arguments": '
@@ -278,8 +209,8 @@ def read_native(name: Any, arguments: Any) -> tuple[Call, str, bool] | Fault:
 def native_text(item: Any) -> str:
     """A native call as text, for a dialogue in which calls are text."""
     name, arguments, _ = _parts(item)
-    arguments = arguments if isinstance(arguments, str) else _dumped(arguments)
-    return f'{CALL_OPEN}{{"name": {_dumped(name)}, "arguments": {arguments or "{}"}}}{CALL_CLOSE}'
+    arguments = arguments if isinstance(arguments, str) else dumped(arguments)
+    return f'{CALL_OPEN}{{"name": {dumped(name)}, "arguments": {arguments or "{}"}}}{CALL_CLOSE}'
 
 
 def _parts(item: Any) -> tuple[Any, Any, Any]:
@@ -299,50 +230,8 @@ def encoded(message: Json) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(message))
 
 
-def _reasoning(value: Any) -> Any:
-    """A text, or OpenRouter's list of details, if it can be written again."""
-    if isinstance(value, str):
-        return value
-    return value if isinstance(value, list) and _dumped(value) else None
-
-
-def _dumped(value: Any) -> str:
-    """As JSON; empty for what is nested so deeply that it can be read and not written."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return ""
-
-
 def _loaded(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-
-
-def _text(value: Any) -> str:
-    """Content is a string, null, or a list of parts of which some are text."""
-    if isinstance(value, list):
-        parts = [part.get("text") for part in value if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return value if isinstance(value, str) else ""
-
-
-def tokens(choice: Json) -> tuple[int, int]:
-    """Tokens of the prompt and of the completion, as the server counts them."""
-    usage = choice["usage"]
-    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-
-
-def guessed(choice: Json, asked: bytes) -> Json:
-    """The choice of a server that counts nothing, with a guess: four characters are a token. Without one a
-    budget would never be used up."""
-    said = orjson.dumps(choice["message"])
-    usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": len(said) // 4, GUESS: True}
-    return {**choice, "usage": usage}
-
-
-def _count(n: Any) -> int:
-    """A count; some gateways send 60.0."""
-    return int(n) if isinstance(n, int | float) and 0 < n < 1e12 else 0
