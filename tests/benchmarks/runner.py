@@ -1,26 +1,42 @@
 """What an episode costs tm beside bare loops and other frameworks, against one fast server.
 
-    python tests/benchmarks/runner.py                                        # all of it: about an hour
+    python tests/benchmarks/runner.py                                        # ours: about half an hour
     python tests/benchmarks/runner.py --tasks 200 --concurrency 64 --latency 0
-    python tests/benchmarks/runner.py --peers peers/bin/python               # and openai, inspect_ai there
+    python tests/benchmarks/runner.py --peer inspect=A/bin/python --peer verifiers=B/bin/python
     python tests/benchmarks/runner.py --faults 0.2 --only openai,tm          # who survives
     python tests/benchmarks/runner.py --memory 1000,10000,100000             # is memory flat?
 
 The same dialogues for all: a system prompt, a question and the tools of a built-in toolbox; three requests
 each (call, call, answer) to `tests/load_server.py`, which runs on its own. Every contender is a process, and
-what it costs is what the system says of it and its children, less what a run of two episodes costs: so the
-imports are left out, which a long run pays once. `ideal` is tasks x turns x latency / concurrency.
+what it costs is what the system says of it and its children, less what a run of two episodes without latency
+costs (the least of three): so the start is left out, which a long run pays once. `ideal` is tasks x turns x
+latency / concurrency; where the tasks do not fill the last round, nobody can reach it.
 
-    raw        sockets of asyncio (uvloop), nothing but the bytes
     aiohttp    a loop over one session, with orjson and uvloop: the yardstick
+    raw        sockets of asyncio (uvloop), nothing but the bytes
     httpx      a loop over one client, as it comes
-    openai     a loop over the openai client, as it comes (where installed)
+    openai     a loop over the openai client, as it comes (where installed, or `--peer openai=PYTHON`)
     runner     tm's Runner as a library, tools simulated, records dropped
-    tm         `tm rollout -o FILE`, tools simulated: retries, records, resume, progress on a terminal
+    tm         `tm rollout -o FILE`, tools simulated, everything on
     sandbox    the same with the toolbox's own tools, each episode in a locked process
-    inspect    its `generate` loop with tools that return at once, its log written (where installed)
 
-The table goes to stderr, one JSON object to stdout. Run it with nothing else running.
+`aiohttp` and `tm` send the same bodies, over the same library with the same loop. What tm does besides:
+
+    records    reads each task as a record and checks it; writes each trajectory as it ends, the file in order
+    tools      finds the call in the reply, checks its arguments against the tool's schema, answers
+    judging    reads the protocol's tags and the answer, compares it, counts the outcomes
+    retries    limits, backoff and a breaker around every request, a bound on what a reply may hold
+    progress   meters tokens and time, draws its line on a terminal
+
+The peers, each in `peers/with_NAME.py`, which says how it is used, and by a Python that has it:
+
+    verifiers  0.4: an agent with a harness and tools in its process, by way of its interception server
+    inspect    its `generate` loop with tools that return at once, its log written
+    curator    three rounds of a batch: it has no turns
+
+distilabel is left out for curator's reason: a pipeline of steps over batches, no turns and no tools.
+A contender that fails, or takes longer than `--limit`, is a row that says so. The table goes to stderr, one
+JSON object on one line to stdout. Run it with nothing else running.
 """
 
 from __future__ import annotations
@@ -31,6 +47,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,10 +62,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 TURNS = 3
-OURS = ("raw", "aiohttp", "httpx", "openai", "runner", "tm", "sandbox")
-PEERS = ("inspect",)
-LIMIT_S = 1800.0
-"""A contender that takes longer is given up."""
+OURS = ("aiohttp", "raw", "httpx", "openai", "runner", "tm", "sandbox")
+PEERS = ("verifiers", "inspect", "curator")
+STARTS = 3
+"""Runs of two episodes; the least of them is what a start costs."""
 
 Json = dict[str, Any]
 Post = Callable[[Json], Awaitable[Json]]
@@ -63,6 +80,8 @@ class Cost:
     mb: float
     done: int
     """Episodes that came to their end."""
+    failed: str = ""
+    """Why it came to nothing."""
 
 
 def main() -> None:
@@ -72,8 +91,15 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--concurrency", default="64,256,1024")
     parser.add_argument("--latency", default="0,200", help="milliseconds, with commas")
-    parser.add_argument("--only", default=",".join(OURS), help="contenders, with commas")
-    parser.add_argument("--peers", metavar="PYTHON", help="runs what is not installed here")
+    parser.add_argument("--only", default="", help=f"contenders, with commas: {', '.join(OURS + PEERS)}")
+    parser.add_argument(
+        "--peer",
+        metavar="NAME=PYTHON",
+        action="append",
+        default=[],
+        help="runs this contender by that interpreter (more than once)",
+    )
+    parser.add_argument("--limit", type=float, default=1800, help="seconds that one run may take")
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that go wrong")
     parser.add_argument("--memory", metavar="N,N,N", help="only: peak memory of tm for so many episodes")
     parser.add_argument("--play", help=argparse.SUPPRESS)
@@ -83,68 +109,102 @@ def main() -> None:
     if options.play:
         play(options.play, options.url, options.folder, options.tasks, int(options.concurrency))
         return
+    options.python = {}
+    for name, _, path in (one.partition("=") for one in options.peer):
+        found = shutil.which(path)
+        if found is None:
+            parser.error(f"--peer {name}: no Python at {path!r}")
+        options.python[name] = os.path.abspath(found)  # its own links: a venv is known by them
+    chosen = options.only.split(",") if options.only else [*OURS, *options.python]
+    for name in {*chosen, *options.python}:
+        if name not in OURS + PEERS:
+            parser.error(f"no contender is called {name!r}; there are {', '.join(OURS + PEERS)}")
+    options.chosen = [name for name in OURS + PEERS if name in chosen]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(["-c", PREPARE, name, str(options.tasks)], folder, python=sys.executable)
-        report = memory(options, folder) if options.memory else compare(options, folder)
-    print(json.dumps(report))
+        prepared = run(["-c", PREPARE, name, str(options.tasks)], folder, options)
+        if prepared.failed:
+            sys.exit(f"the dialogues could not be made: {prepared.failed}")
+        rows = memory(options, folder) if options.memory else compare(options, folder)
+    print(json.dumps({"cpus": os.cpu_count(), "load": os.getloadavg()[0], "rows": rows}))
 
 
 def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
     """Every contender in every cell."""
     from load_server import LoadServer
 
-    chosen = [name for name in options.only.split(",") if name]
-    if options.peers and options.only == ",".join(OURS):
-        chosen += PEERS
-    missing = [name for name in chosen if name in PACKAGES and not has(python(name, options), PACKAGES[name])]
-    for name in missing:
-        say(f"{name}: not installed, left out")
-    chosen = [name for name in chosen if name not in missing]
     starts: dict[str, Cost] = {}
-    rows: list[Json] = []
-    for name in chosen:
+    for name in options.chosen:
         with LoadServer(turns=TURNS) as server:
-            starts[name] = contend(name, server.url, folder, 2, 2, options)
+            starts[name] = start(name, server.url, folder, options)
+    rows: list[Json] = []
     for latency_ms in map(float, options.latency.split(",")):
         for concurrency in map(int, options.concurrency.split(",")):
             ideal = options.tasks * TURNS * latency_ms / 1000 / min(concurrency, options.tasks)
             what = f"{options.tasks} tasks x {TURNS}, {latency_ms:g} ms, {concurrency} at once"
-            say(f"\n{what}, ideal {ideal:.1f} s")
-            say(f"{'':10} {'start s':>8} {'wall s':>8} {'episodes/s':>10} {'CPU ms':>8} {'MB':>6}  done")
-            for name in chosen:
-                faults = {"faults": options.faults, "seed": 1, "hang_s": 1.0}
-                with LoadServer(turns=TURNS, latency_ms=latency_ms, **faults) as server:
-                    cost = contend(name, server.url, folder, options.tasks, concurrency, options)
-                    stats = server.stats()
-                if not cost.done:
-                    say(f"{name:10} came to nothing")
+            say(f"\n{what}, ideal {ideal:.2f} s")
+            say(
+                f"{'':10} {'start s':>8} {'wall s':>8} {'/ ideal':>8} {'/ aiohttp':>9} {'episodes/s':>10}"
+                f" {'CPU ms':>8} {'/ aiohttp':>9} {'MB':>6}  done"
+            )
+            yardstick: Json = {}
+            for name in options.chosen:
+                row: Json = {"contender": name, "latency_ms": latency_ms, "concurrency": concurrency}
+                row |= {"tasks": options.tasks, "ideal_s": ideal}
+                rows.append(row)
+                cost, stats = starts[name], Json()
+                if not cost.failed:
+                    faults = {"faults": options.faults, "seed": 1, "hang_s": 1.0}
+                    with LoadServer(turns=TURNS, latency_ms=latency_ms, **faults) as server:
+                        cost = contend(name, server.url, folder, options.tasks, concurrency, options)
+                        stats = server.stats()
+                if cost.failed:
+                    row["failed"] = cost.failed
+                    say(f"{name:10} {cost.failed}")
                     continue
-                start = starts[name]
-                wall = max(1e-9, cost.seconds - start.seconds)
-                each_ms = (cost.cpu_s - start.cpu_s) / max(1, options.tasks - 2) * 1000
+                wall = max(1e-9, cost.seconds - starts[name].seconds)
+                each_ms = (cost.cpu_s - starts[name].cpu_s) / max(1, options.tasks - 2) * 1000
+                row |= {
+                    "start_s": round(starts[name].seconds, 3),
+                    "wall_s": round(wall, 3),
+                    "episodes_per_s": round(options.tasks / wall, 1),
+                    "cpu_ms_per_episode": round(each_ms, 3),
+                    "peak_mb": round(cost.mb),
+                    "done": cost.done,
+                    "requests": stats["requests"],
+                    "duplicates": stats["duplicates"],
+                }
+                yardstick = row if name == "aiohttp" else yardstick
+                row["wall_by_ideal"] = ratio(wall, ideal)
+                row["wall_by_aiohttp"] = ratio(wall, yardstick.get("wall_s"))
+                row["cpu_by_aiohttp"] = ratio(each_ms, yardstick.get("cpu_ms_per_episode"))
                 say(
-                    f"{name:10} {start.seconds:8.2f} {wall:8.2f} {options.tasks / wall:10.0f}"
-                    f" {each_ms:8.2f} {cost.mb:6.0f}  {cost.done}"
+                    f"{name:10} {row['start_s']:8.2f} {wall:8.2f} {shown(row['wall_by_ideal']):>8}"
+                    f" {shown(row['wall_by_aiohttp']):>9} {row['episodes_per_s']:10.0f} {each_ms:8.2f}"
+                    f" {shown(row['cpu_by_aiohttp']):>9} {cost.mb:6.0f}  {cost.done}"
                     + (f" ({stats['requests']} requests)" if options.faults else "")
                 )
-                rows.append(
-                    {
-                        "contender": name,
-                        "latency_ms": latency_ms,
-                        "concurrency": concurrency,
-                        "tasks": options.tasks,
-                        "ideal_s": ideal,
-                        "start_s": round(start.seconds, 3),
-                        "wall_s": round(wall, 3),
-                        "cpu_ms_per_episode": round(each_ms, 3),
-                        "peak_mb": round(cost.mb),
-                        "done": cost.done,
-                        "requests": stats["requests"],
-                        "duplicates": stats["duplicates"],
-                    }
-                )
     return rows
+
+
+def start(name: str, url: str, folder: Path, options: argparse.Namespace) -> Cost:
+    """What a contender costs before it plays: the least of a few runs of two episodes."""
+    least = contend(name, url, folder, 2, 2, options)
+    for _ in range(STARTS - 1):
+        if least.failed:
+            break
+        again = contend(name, url, folder, 2, 2, options)
+        least.seconds = min(least.seconds, again.seconds)
+        least.cpu_s = min(least.cpu_s, again.cpu_s)
+    return least
+
+
+def ratio(cost: float, of: float | None) -> float | None:
+    return round(cost / of, 2) if of and of > 0 else None
+
+
+def shown(number: float | None) -> str:
+    return "-" if number is None else f"{number:.2f}"
 
 
 def memory(options: argparse.Namespace, folder: Path) -> list[Json]:
@@ -157,10 +217,13 @@ def memory(options: argparse.Namespace, folder: Path) -> list[Json]:
     for n in map(int, options.memory.split(",")):
         with LoadServer(turns=TURNS, faults=options.faults, seed=1, hang_s=0.5) as server:
             words = tm_words(server.url, folder, "-", int(concurrency))
-            cost = run(words, folder, python=sys.executable, feed=stream(folder, n))
-        done = finished(folder)
-        say(f"{n:10} {cost.mb:6.0f} {cost.seconds:8.1f} {cost.cpu_s / n * 1000:11.2f}  {done} done")
-        rows.append({"episodes": n, "done": done, **asdict(cost)})
+            cost = run(words, folder, options, feed=stream(folder, n))
+        cost.done = finished(folder)
+        say(
+            f"{n:10} {cost.mb:6.0f} {cost.seconds:8.1f} {cost.cpu_s / n * 1000:11.2f}  {cost.done} done"
+            f" {cost.failed}"
+        )
+        rows.append({"episodes": n, **asdict(cost)})
     return rows
 
 
@@ -168,19 +231,31 @@ def memory(options: argparse.Namespace, folder: Path) -> list[Json]:
 
 
 def contend(
-    name: str, url: str, folder: Path, n: int, concurrency: int, options: argparse.Namespace
+    name: str,
+    url: str,
+    folder: Path,
+    n: int,
+    concurrency: int,
+    options: argparse.Namespace,
 ) -> Cost:
     """Let a contender play the first `n` dialogues."""
+    python = options.python.get(name, sys.executable)
     if name in ("tm", "sandbox"):
         tasks = folder / f"{name}-{n}.jsonl"
         lines = (folder / f"{name}.jsonl").read_text().splitlines(keepends=True)
         tasks.write_text("".join(lines[:n]))
-        cost = run(tm_words(url, folder, str(tasks), concurrency), folder, python=sys.executable)
+        cost = run(tm_words(url, folder, str(tasks), concurrency), folder, options, python)
         cost.done = finished(folder)
-        return cost
-    words = [__file__, "--play", name, "--url", url, "--folder", str(folder)]
-    words += ["--tasks", str(n), "--concurrency", str(concurrency)]
-    return run(words, folder, python=python(name, options))
+    elif name in PEERS:
+        script = Path(__file__).parent / "peers" / f"with_{name}.py"
+        cost = run([str(script), url, str(folder), str(n), str(concurrency)], folder, options, python)
+    else:
+        words = [__file__, "--play", name, "--url", url, "--folder", str(folder)]
+        words += ["--tasks", str(n), "--concurrency", str(concurrency)]
+        cost = run(words, folder, options, python)
+    if not cost.done and not cost.failed:
+        cost.failed = "no episode came to its end"
+    return cost
 
 
 def tm_words(url: str, folder: Path, tasks: str, concurrency: int) -> list[str]:
@@ -188,45 +263,76 @@ def tm_words(url: str, folder: Path, tasks: str, concurrency: int) -> list[str]:
     return [*words, "--concurrency", str(concurrency), "-o", str(folder / "out.jsonl"), "--force"]
 
 
-def run(words: list[str], folder: Path, *, python: str, feed: Iterable[bytes] = ()) -> Cost:
+def run(
+    words: list[str],
+    folder: Path,
+    options: argparse.Namespace,
+    python: str = sys.executable,
+    feed: Iterable[bytes] = (),
+) -> Cost:
     """A Python process to its end: its stderr is a terminal, its last line on stdout tells what was done."""
     master, slave = pty.openpty()
-    env = {**os.environ, "OPENAI_API_KEY": "none", "TERM": "xterm"}
+    # Not a folder of the user's: peers keep caches at home.
+    env = {**os.environ, "OPENAI_API_KEY": "none", "TERM": "xterm", "HOME": str(folder)}
     started = time.perf_counter()
     child = subprocess.Popen(
-        [python, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=slave, env=env, cwd=folder
+        [python, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env=env,
+        cwd=folder,
+        start_new_session=True,
     )
     os.close(slave)
-    shown: list[bytes] = []
+    drawn: list[bytes] = []
     threads = [
-        threading.Thread(target=drain, args=(master, shown)),
+        threading.Thread(target=drain, args=(master, drawn)),
         threading.Thread(target=fill, args=(child, feed)),
     ]
     for thread in threads:
         thread.start()
-    timer = threading.Timer(LIMIT_S, child.kill)
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    timer = threading.Timer(options.limit, stop)
     timer.start()
     assert child.stdout is not None
-    said = child.stdout.read()
-    _, status, used = os.wait4(child.pid, 0)
+    try:
+        said = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+    except BaseException:
+        stop()
+        raise
+    finally:
+        timer.cancel()
     seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
-    timer.cancel()
     for thread in threads:
         thread.join()
     child.stdout.close()
-    if child.returncode:
-        say(f"{words[:4]} ended with {child.returncode}: {b''.join(shown)[-600:].decode(errors='replace')}")
     last = said.splitlines()[-1] if said.strip() else b""
-    done = int(last) if last.isdigit() else 0
-    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done)
+    cost = Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, 0)
+    if late.is_set():
+        cost.failed = f"took longer than {options.limit:g} s"
+    elif child.returncode:
+        lines = b"".join(drawn).decode(errors="replace").split("\n")
+        why = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        cost.failed = f"ended with {child.returncode}: {why[:200]}"
+    elif last.isdigit():
+        cost.done = int(last)
+    return cost
 
 
-def drain(master: int, shown: list[bytes]) -> None:
+def drain(master: int, drawn: list[bytes]) -> None:
     """What a terminal would show; it ends when nobody holds the other side."""
     with suppress(OSError):
         while part := os.read(master, 65536):
-            shown[:] = [*shown[-20:], part]
+            drawn[:] = [*drawn[-20:], part]
     os.close(master)
 
 
@@ -263,20 +369,6 @@ def stream(folder: Path, n: int) -> Iterator[bytes]:
         yield json.dumps(task).encode() + b"\n"
 
 
-def python(name: str, options: argparse.Namespace) -> str:
-    """Who runs this contender: what is not ours may be installed elsewhere."""
-    elsewhere = options.peers and name in PACKAGES and not has(sys.executable, PACKAGES[name])
-    return options.peers if elsewhere else sys.executable
-
-
-PACKAGES = {"openai": "openai", "inspect": "inspect_ai"}
-
-
-def has(python: str, package: str) -> bool:
-    words = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
-    return shutil.which(python) is not None and subprocess.run([python, "-c", words]).returncode == 0
-
-
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -307,9 +399,6 @@ def play(name: str, url: str, folder: Path, n: int, concurrency: int) -> None:
     """Be a contender; print how many episodes came to their end."""
     if name == "runner":
         print(sum(one.status == "ok" for one in with_runner(url, folder, n, concurrency)))
-        return
-    if name in PEERS:
-        print(globals()[f"with_{name}"](url, folder, n, concurrency))
         return
     with (folder / "dialogues.jsonl").open() as lines:
         dialogues = [json.loads(line) for _, line in zip(range(n), lines, strict=False)]
@@ -426,55 +515,6 @@ def with_runner(url: str, folder: Path, n: int, concurrency: int) -> Iterator[An
     with setup.open() as runner:
         tasks = io.read(str(folder / "tm.jsonl"), kind=Task)
         yield from runner.run(jobs(task for _, task in zip(range(n), tasks, strict=False)))
-
-
-def with_inspect(url: str, folder: Path, n: int, concurrency: int) -> int:
-    from inspect_ai import Task, eval
-    from inspect_ai.dataset import Sample
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
-    from inspect_ai.solver import Generate, TaskState, solver
-    from inspect_ai.tool import ToolDef, ToolParams
-
-    def tool(function: Json) -> Any:
-        async def execute(**arguments: Any) -> str:
-            return '{"status": "ok"}'
-
-        schema = function["parameters"]
-        named = {name: {"description": name, **one} for name, one in schema["properties"].items()}
-        parameters = ToolParams(properties=named, required=schema.get("required", []))
-        about = function.get("description") or "none"
-        return ToolDef(execute, function["name"], about, parameters).as_tool()
-
-    @solver
-    def dialogue() -> Any:
-        async def solve(state: TaskState, generate: Generate) -> TaskState:
-            state.tools = [tool(one["function"]) for one in state.metadata["tools"]]
-            return await generate(state, tool_calls="loop")
-
-        return solve
-
-    with (folder / "dialogues.jsonl").open() as lines:
-        dialogues = [json.loads(line) for _, line in zip(range(n), lines, strict=False)]
-    samples = [
-        Sample(
-            input=[
-                ChatMessageSystem(content=one["messages"][0]["content"]),
-                ChatMessageUser(content=one["messages"][1]["content"]),
-            ],
-            metadata={"tools": one["tools"]},
-        )
-        for one in dialogues
-    ]
-    (log,) = eval(
-        Task(dataset=samples, solver=dialogue()),
-        model=get_model("openai-api/local/m", base_url=url, api_key="none"),
-        max_connections=concurrency,
-        max_samples=concurrency,
-        fail_on_error=False,
-        display="none",
-        log_dir=str(folder / "logs"),
-    )
-    return sum("<answer>" in one.output.completion for one in log.samples or [] if one.error is None)
 
 
 if __name__ == "__main__":
