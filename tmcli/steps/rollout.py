@@ -16,7 +16,6 @@ def rollout(
     samples: int = 1,
     done: Container[str] = (),
     *,
-    enough: int | None = None,
     shard: tuple[int, int] = (1, 1),
     ordered: bool = True,
     order: Order | None = None,
@@ -25,6 +24,6 @@ def rollout(
 
     `ordered`: in the order of the tasks, not as they end. Ctrl-C lets what runs come to its end.
     """
-    due = jobs(tasks, samples, done, enough=enough, shard=shard, order=order)
+    due = jobs(tasks, samples, done, shard=shard, order=order)
     with signals.told_to(player.stop):
         yield from player.run(due, ordered=ordered)

@@ -60,7 +60,10 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everythi
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", show_envvar=False, help="Only warnings and errors on stderr.")
 ]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", show_envvar=False, help="Say each retry, and tracebacks of errors.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", show_envvar=False, help="Say each retry, and tracebacks of errors."),
+]
 
 # ---- tasks ---------------------------------------------------------------------------------------
 

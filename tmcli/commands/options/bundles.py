@@ -93,10 +93,10 @@ class Writing:
 class Playing:
     """How episodes are played, and where their tools run."""
 
-    concurrency: options.Concurrency = 8
     max_turns: options.MaxTurns = 12
     temperature: options.Temperature = 0.0
     top_p: options.TopP = 1.0
+    concurrency: options.Concurrency = 8
     timeout: options.Timeout = 10.0
     simulate: options.Simulate = False
     record: options.Record = None
@@ -179,35 +179,12 @@ class Spending:
 
 
 @dataclass(frozen=True)
-class Machines:
-    """Where a run's episodes are played."""
-
-    shard: Annotated[
-        str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N equal parts of the tasks.")
-    ] = ""
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option("--engine", help="local: this process; ray: the workers of a Ray cluster."),
-    ] = "local"
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            "--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS or one here."
-        ),
-    ] = None
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Ray workers; --concurrency is of each."),
-    ] = None
-
-
-@dataclass(frozen=True)
 class Engine:
     """Where records are looked at, one by one."""
 
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option("--engine", help="local: this process; ray: the machines of a Ray cluster."),
+        typer.Option("--engine", help="local: this process; ray: the workers of a Ray cluster."),
     ] = "local"
     ray_address: Annotated[
         str | None,
@@ -223,6 +200,21 @@ class Engine:
         if self.engine != "ray" and (self.ray_address is not None or self.workers is not None):
             raise UsageError("--ray-address and --workers are for --engine ray", "add it")
         return self.engine == "ray"
+
+
+@dataclass(frozen=True)
+class Machines(Engine):
+    """Where a run's episodes are played."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Ray workers, --concurrency each; else one for each CPU."
+        ),
+    ] = None
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Only the I-th of N equal parts of the tasks.")
+    ] = ""
 
 
 def setup(
@@ -247,14 +239,12 @@ def setup(
 
 def player(setup: Setup, playing: Playing, writing: Writing, machines: Machines) -> Player:
     """Who plays the episodes: a runner in this process, or the workers of a cluster."""
-    if machines.engine == "ray":
+    if machines.is_ray():
         from tmcli.cluster import Cluster
 
         if playing.record is not None:
             raise UsageError("--record keeps the calls of one machine", "leave it out with --engine ray")
         return Cluster(setup, machines.ray_address, machines.workers)
-    if machines.ray_address is not None or machines.workers is not None:
-        raise UsageError("--ray-address and --workers are for --engine ray", "add it")
     kept = options.recorder(
         playing.record, playing.replay, writing.output, resume=writing.resume, force=writing.force
     )

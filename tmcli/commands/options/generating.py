@@ -43,9 +43,9 @@ class Generating:
         str,
         typer.Option("--agree", metavar="K/N", help="Of N solves, K must agree with the proposed answer."),
     ] = "3/4"
+    max_turns: options.MaxTurns = 12
     temperature: options.Temperature = 0.8
     concurrency: options.Concurrency = 8
-    max_turns: options.MaxTurns = 12
     timeout: options.Timeout = 10.0
     simulate: options.Simulate = False
     resume: options.Resume = False
