@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from shell import pipe, records
 
 from tmcli import suites
 from tmcli.episode import Limits
+from tmcli.errors import InputError
 from tmcli.policies.scripted import Scripted
 from tmcli.records import encode
 from tmcli.runner import Runner
@@ -55,6 +57,14 @@ def test_a_servers_model_plays_tasks_with_their_own_tools(tm: Tm) -> None:
     assert {r["policy"]["name"] for r in made} == {f"m@{server.url}"}
     assert {r["policy"]["sampling"]["temperature"] for r in made} == {0.7}
     assert sorted(request["seed"] for request in server.requests) == [0] * 6 + [1] * 6
+
+
+def test_a_task_that_cannot_be_played_is_named() -> None:
+    good, bad = suites.suite("unseen", 2, 0)
+    bad = replace(bad, env={"kind": "http"})
+    with Runner(Scripted(), Limits()) as runner, pytest.raises(InputError) as told:
+        list(rollout([good, bad], runner))
+    assert str(told.value).startswith(f"task {bad.id}: env.openapi: no path of an OpenAPI document; ")
 
 
 def test_straight_into_eval(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from tmcli.environments.recording import Recorder
 from tmcli.environments.world import World
 from tmcli.episode import Limits, play
+from tmcli.errors import InputError
 from tmcli.meter import Budget, Meter, Price
 from tmcli.policies import Policy, Sampling, Service, load
 from tmcli.records import Task, Trajectory, digest
@@ -71,7 +72,10 @@ class Runner(Player):
         self.key = digest([policy.name, policy.sampling, limits.to_json(), self.world.key])
 
     async def play(self, task: Task, sample: int) -> Trajectory:
-        return judge(await play(task, sample, self.policy, self.world, self.limits, self.key))
+        try:
+            return judge(await play(task, sample, self.policy, self.world, self.limits, self.key))
+        except InputError as error:
+            raise error.at(f"task {task.id}", None) from error
 
     async def aclose(self) -> None:
         await self.policy.aclose()
