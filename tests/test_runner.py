@@ -344,7 +344,7 @@ def test_invalid_ones_that_end_soon_do_not_hide_good_ones_that_take_long() -> No
     def turns(task: Task, sample: int) -> list[Turn]:
         return [DOWN if sample % 2 else ANSWER]
 
-    player = Player(turns, lambda task, sample: 0.0 if sample % 2 else 0.5)
+    player = Player(turns, lambda task, sample: 0.0 if sample % 2 else 0.1)
     with Runner(player, Limits(), concurrency=64) as runner:
         got = list(runner.run(jobs(tasks(1), 600), ordered=False))
     assert len(got) == 600

@@ -40,13 +40,13 @@ def connection(address: str | None) -> Iterator[Any]:
     machine (`ray start`), else one that lives as long as this run."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and address not in ("auto", "local"):
+        _knock(address)  # first: ray takes seconds to load
     try:
         import ray
     except ImportError as error:
         raise UsageError("--engine ray needs the package ray", "pip install 'tmcli[ray]'") from error
-    address = address or os.environ.get("RAY_ADDRESS") or None
-    if address is not None and address not in ("auto", "local"):
-        _knock(address)
     heard = signal.getsignal(signal.SIGTERM)
     with redirect_stdout(_Held()):
         try:
