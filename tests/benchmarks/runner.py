@@ -158,12 +158,14 @@ def compare(options: argparse.Namespace, folder: Path) -> list[Json]:
                     with LoadServer(turns=TURNS, latency_ms=latency_ms, **faults) as server:
                         cost = contend(name, server.url, folder, options.tasks, concurrency, options)
                         stats = server.stats()
+                wall = cost.seconds - starts[name].seconds
+                each_ms = (cost.cpu_s - starts[name].cpu_s) / max(1, options.tasks - 2) * 1000
+                if not cost.failed and min(wall, each_ms) <= 0:
+                    cost.failed = "cost less than its start: too few tasks, or a busy machine"
                 if cost.failed:
                     row["failed"] = cost.failed
                     say(f"{name:10} {cost.failed}")
                     continue
-                wall = max(1e-9, cost.seconds - starts[name].seconds)
-                each_ms = (cost.cpu_s - starts[name].cpu_s) / max(1, options.tasks - 2) * 1000
                 row |= {
                     "start_s": round(starts[name].seconds, 3),
                     "wall_s": round(wall, 3),
