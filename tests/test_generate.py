@@ -318,6 +318,7 @@ def test_an_openapi_service(tm: Tm, tmp_path: Path) -> None:
     assert {task["provenance"]["agreement"] for task in tasks} == {"2/2"}
 
 
+@pytest.mark.slow
 def test_a_server_of_the_model_context_protocol(tm: Tm, tmp_path: Path) -> None:
     entry = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py")), "stdio"]}
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"t": entry}}))
