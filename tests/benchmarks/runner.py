@@ -1,6 +1,6 @@
 """What an episode costs tm beside bare loops and other frameworks, against one fast server.
 
-    python tests/benchmarks/runner.py                                        # ours: about half an hour
+    python tests/benchmarks/runner.py                                        # ours, in every cell
     python tests/benchmarks/runner.py --tasks 200 --concurrency 64 --latency 0
     python tests/benchmarks/runner.py --peer inspect=A/bin/python --peer verifiers=B/bin/python
     python tests/benchmarks/runner.py --faults 0.2 --only openai,tm          # who survives
