@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import Tm
 from players import sum_task
 from servers import Expert, ModelServer
 
@@ -17,7 +19,7 @@ from tmcli.meter import Price
 from tmcli.policies import Sampling, Service, load
 from tmcli.protocol import Style
 from tmcli.records import Task, Trajectory
-from tmcli.runner import Setup
+from tmcli.runner import Setup, jobs
 
 LIMITS = Limits(max_tokens=32_768)
 
@@ -54,7 +56,7 @@ def test_a_real_run_lies_between_low_and_high(style: Style, monkeypatch: pytest.
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     tasks = list(suites.suite("train", 12, seed=3, drift=("stale",)))
     limits = replace(LIMITS, style=style)
-    told = estimate(tasks, Setup("gpt-4o", limits=limits))
+    told = estimate(jobs(tasks), Setup("gpt-4o", limits=limits))
     real = really(tasks, limits)
     for name in ("requests", "tokens_in", "tokens_out"):
         low, typical, high = (getattr(one, name) for one in (told.low, told.typical, told.high))
@@ -66,14 +68,14 @@ def test_a_real_run_lies_between_low_and_high(style: Style, monkeypatch: pytest.
 def test_samples_shards_and_what_is_done_are_counted() -> None:
     tasks = list(suites.suite("train", 10))
     setup = Setup("gpt-4o", price=Price(2.5, 10.0), limits=LIMITS)
-    once, often = estimate(tasks, setup), estimate(tasks, setup, 4)
+    once, often = estimate(jobs(tasks), setup), estimate(jobs(tasks, 4), setup)
     assert (once.n_tasks, once.n_episodes, often.n_episodes) == (10, 10, 40)
     assert often.typical.tokens_in == pytest.approx(4 * once.typical.tokens_in)
-    parts = [estimate(tasks, setup, 4, shard=(i, 3)) for i in (1, 2, 3)]
+    parts = [estimate(jobs(tasks, 4, shard=(i, 3)), setup) for i in (1, 2, 3)]
     assert sum(part.n_episodes for part in parts) == 40
-    left = estimate(tasks, setup, 4, done={f"{task.id}#{i}" for task in tasks for i in range(3)})
+    left = estimate(jobs(tasks, 4, {f"{task.id}#{i}" for task in tasks for i in range(3)}), setup)
     assert left.n_episodes == 10
-    few = estimate(tasks, setup, 4, enough=1)
+    few = estimate(jobs(tasks, 4, enough=1), setup)
     assert few.n_episodes == 40
     assert few.low.requests == pytest.approx(often.low.requests / 4)
     assert few.high == often.high
@@ -82,19 +84,19 @@ def test_samples_shards_and_what_is_done_are_counted() -> None:
 
 def test_no_request_and_no_price_is_made_up(capsys: pytest.CaptureFixture[str]) -> None:
     tasks = list(suites.suite("train", 4))
-    told = estimate(tasks, Setup("gpt-4o@http://127.0.0.1:9/v1"))  # nobody listens there
+    told = estimate(jobs(tasks), Setup("gpt-4o@http://127.0.0.1:9/v1"))  # nobody listens there
     told.tell()
     shown = capsys.readouterr().err
     assert told.typical.usd(told.price) is None
     assert "4 episodes of 4 tasks, estimated; nothing was asked" in shown
     assert "give --price-in and --price-out" in shown
     assert "$" not in shown
-    estimate(tasks, Setup("gpt-4o", price=Price(2.5, 10.0))).tell()
+    estimate(jobs(tasks), Setup("gpt-4o", price=Price(2.5, 10.0))).tell()
     assert "a million tokens cost $2.5 in, $10 out" in capsys.readouterr().err
 
 
 def test_a_policy_that_asks_no_server_has_no_bill(capsys: pytest.CaptureFixture[str]) -> None:
-    estimate(suites.suite("train", 4), Setup("scripted")).tell()
+    estimate(jobs(suites.suite("train", 4)), Setup("scripted")).tell()
     shown = capsys.readouterr().err
     assert "turns" in shown
     assert "USD" not in shown
@@ -104,7 +106,7 @@ def test_tools_that_are_not_ours_are_not_called() -> None:
     """Neither a plan for the expert nor an environment that could be played here."""
     task = sum_task(1)
     far = [replace(task, plan=None), replace(task, env={"kind": "http", "url": "http://127.0.0.1:9"})]
-    told = estimate(far, Setup("gpt-4o", limits=LIMITS))
+    told = estimate(jobs(far), Setup("gpt-4o", limits=LIMITS))
     assert told.n_played == 0
     assert told.low.requests < told.typical.requests < told.high.requests
 
@@ -117,7 +119,17 @@ def test_nothing_to_play_costs_nothing() -> None:
 def test_small_limits_bound_all() -> None:
     """A prompt that already fills the context, one turn allowed."""
     tasks = list(suites.suite("train", 3))
-    told = estimate(tasks, Setup("gpt-4o", limits=Limits(max_turns=1, max_tokens=10)))
+    told = estimate(jobs(tasks), Setup("gpt-4o", limits=Limits(max_turns=1, max_tokens=10)))
     assert told.low == told.typical
     assert told.high.requests == 3
     assert told.high.tokens_out == 0.0
+
+
+def test_what_a_file_holds_is_not_estimated_again(tm: Tm, tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    words = ("synth", "-n", "6", "-o", str(path))
+    tm("synth", "-n", "4", "-o", str(path))
+    before = path.read_bytes()
+    assert b"6 episodes of 6 tasks" in tm(*words, "--dry-run").stderr
+    assert b"2 episodes of 2 tasks" in tm(*words, "--dry-run", "--resume").stderr
+    assert path.read_bytes() == before

@@ -1,6 +1,6 @@
 """What a run would ask and cost, before anything is asked (`--dry-run`).
 
-    estimate(tasks, setup, samples=4).tell()
+    estimate(jobs(tasks, samples=4), setup).tell()
 
 Nothing is sent and nothing written. The size of each task's first request is known exactly: system prompt,
 tools and question. What follows is known only in part:
@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import orjson
 
@@ -33,7 +32,7 @@ from tmcli.policies import is_local
 from tmcli.policies.scripted import Scripted
 from tmcli.protocol import prompt
 from tmcli.records import Json, Task
-from tmcli.runner import Setup
+from tmcli.runner import Job, Setup
 
 PER_MESSAGE = 4
 """Tokens of the marks around each message."""
@@ -114,27 +113,18 @@ class Estimate:
                 console.note(f"a million tokens cost {each}; prices may have changed")
 
 
-def estimate(
-    tasks: Iterable[Task],
-    setup: Setup,
-    samples: int = 1,
-    *,
-    done: Container[str] = (),
-    enough: int | None = None,
-    shard: tuple[int, int] = (1, 1),
-) -> Estimate:
-    """What playing these tasks would ask for. `done`, `enough` and `shard` mean what they mean in a run."""
+def estimate(jobs: Iterable[Job], setup: Setup) -> Estimate:
+    """What playing these jobs would ask for."""
     asks = setup.policy != "scripted" and not is_local(setup.policy)
-    which, parts = shard
     n_tasks = n_all = n_few = n_playable = 0
     firsts = 0.0  # tokens of the first requests, each as often as its task is played
     drawn: list[Task] = []
     rng = random.Random(0)
-    for task in islice(tasks, which - 1, None, parts):
-        n = sum(f"{task.id}#{i}" not in done for i in range(samples))
+    for job in jobs:
+        task, n = job.task, len(job.samples)
         n_tasks += 1
         n_all += n
-        n_few += n if enough is None else min(n, enough)
+        n_few += n if job.enough is None else min(n, max(1, job.enough - len(job.right)))
         firsts += n * first_request(task, setup, asks)
         # every task with a plan has the same chance to be played
         if task.plan and task.env.get("kind") in OURS:

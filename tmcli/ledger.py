@@ -42,6 +42,8 @@ def keep(trajectories: Iterable[Trajectory], journal: Journal, total: int | None
                     n_invalid += 1
                     failure = failure or trajectory.failure or "no reason given"
                 progress.advance(**outcome(trajectory))
+            if total is not None and not player.stopped:
+                progress.total = progress.done  # `--until-correct` may need fewer
     finally:
         used = spent(player.meter)
         if used:

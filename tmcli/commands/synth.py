@@ -12,7 +12,7 @@ from tmcli.commands.options.bundles import Machines, Playing, Serving, Spending,
 from tmcli.episode import Limits
 from tmcli.estimate import estimate
 from tmcli.policies import Sampling
-from tmcli.runner import shard
+from tmcli.runner import jobs, shard
 from tmcli.steps.synth import synth
 
 Teacher = Annotated[
@@ -71,7 +71,8 @@ def run(
     with writing.aside() as aside:
         chosen = options.tasks_from(tasks, n=n, seed=seed, drift=drift, rejects=aside)
         if spending.dry_run:
-            estimate(chosen, made, samples, enough=until_correct, shard=part).tell()
+            due = jobs(chosen, samples, writing.already(), enough=until_correct, shard=part)
+            estimate(due, made).tell()
             return
         with player(made, playing, writing, machines) as who, writing.journal(who.key) as journal:
             total = ledger.expected(tasks, n, samples, journal, part)

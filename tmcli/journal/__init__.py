@@ -29,7 +29,7 @@ from tmcli.journal.growing import Growing, locked
 from tmcli.journal.order import Done, Order
 from tmcli.records import AnyRecord, decode, encode
 
-__all__ = ["Done", "Journal", "Order", "open_journal"]
+__all__ = ["Done", "Journal", "Order", "already", "open_journal"]
 
 
 @dataclass
@@ -94,6 +94,18 @@ def open_journal(
             else:  # nothing to continue
                 Path(part).unlink(missing_ok=True)
             raise
+
+
+def already(path: str) -> Done:
+    """What an earlier run left that `resume` would keep, whatever its options were. Nothing is changed."""
+    done = Done()
+    part = f"{path}.part"
+    there = part if Path(part).exists() else path
+    for record, _ in earlier(there) if Path(there).exists() else ():
+        if record is not None and record.status == "ok":
+            answer = record.scores.get("answer")
+            done.put(record.id, None if answer is None else answer == 1.0)
+    return done
 
 
 # ---- the end ---------------------------------------------------------------------------------------

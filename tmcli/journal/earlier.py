@@ -12,10 +12,11 @@ OURS = b'{"kind":"trajectory","v":1,"id":"'
 """How each line begins: a torn one is recognised by it."""
 
 
-def earlier(path: str, key: str) -> Iterator[tuple[Trajectory | None, bytes]]:
-    """The records of an earlier run with their lines, up to a torn last line. None: a blank line."""
+def earlier(path: str, key: str | None = None) -> Iterator[tuple[Trajectory | None, bytes]]:
+    """The records of an earlier run with their lines, up to a torn last line. None: a blank line. With `key`:
+    of a run with the same options."""
     for record, line in _packed(path) if path.endswith((".gz", ".zst", ".parquet")) else _plain(path):
-        if record is not None and record.policy.get("key", "") != key:
+        if record is not None and key is not None and record.policy.get("key", "") != key:
             raise OutputError(
                 f"{path} was made with other options", "give the same ones, use --force, or another name"
             )

@@ -23,7 +23,7 @@ from tmcli.errors import UsageError
 if TYPE_CHECKING:  # `tm --help` needs the options, not what the methods need
     from tmcli import io
     from tmcli.episode import Limits
-    from tmcli.journal import Journal
+    from tmcli.journal import Done, Journal
     from tmcli.meter import Budget, Price
     from tmcli.policies import Sampling, Service
     from tmcli.runner import Player, Setup
@@ -87,6 +87,12 @@ class Writing:
             to=self.to,
             ordered=not self.unordered,
         )
+
+    def already(self) -> Done:
+        """What `--resume` would keep."""
+        from tmcli.journal import Done, already
+
+        return already(self.output) if self.resume else Done()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tmcli.console import Piece
 from tmcli.errors import RunError
 from tmcli.estimate import estimate
 from tmcli.meter import dollars
-from tmcli.runner import Setup
+from tmcli.runner import Job, Setup
 from tmcli.steps.generate.agreement import Agree
 from tmcli.steps.generate.book import Book, summary
 from tmcli.steps.generate.candidate import Outcome
@@ -44,7 +44,8 @@ def keep(outcomes: Iterable[Outcome], book: Book, crew: Crew, n: int) -> None:
 def estimated(catalog: Catalog, setup: Setup, n: int, seed: int, agree: Agree) -> None:
     """What `n` proposals would ask for: an episode that proposes and those that solve, each; guesses are
     hardly anything beside them."""
-    estimate((draw_for(catalog, seed, number).task() for number in range(n)), setup, 1 + agree.of).tell()
+    each = tuple(range(1 + agree.of))
+    estimate((Job(draw_for(catalog, seed, number).task(), each) for number in range(n)), setup).tell()
     console.note(
         f"that is for {n:,} proposals, each played {1 + agree.of} times; how many are kept only the run"
         " tells: reckon with two for a task"
