@@ -314,7 +314,8 @@ def test_extra_fields_replace_the_limit_by_any_of_its_names(task: Task) -> None:
 
 def test_fields_that_go_with_tools_go_with_tools_alone(task: Task) -> None:
     for protocol, n_sent in (("native", 1), ("text", 0)):
-        with ModelServer(say(ANSWER), tools=PROBES["shows tools" if n_sent else "ignores tools"][0]) as server:
+        tools = PROBES["shows tools" if n_sent else "ignores tools"][0]
+        with ModelServer(say(ANSWER), tools=tools) as server:
             _, sampling = ask(server, task, service=Service(extra_body={"tool_choice": "required"}))
         assert sampling["protocol"] == protocol
         assert not any("tool_choice" in request for request in server.probes)
