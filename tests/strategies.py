@@ -24,8 +24,11 @@ def _with(fixed: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[st
 
 calls = st.lists(_with({"name": text, "arguments": objects}), max_size=2)
 roles = st.sampled_from(["system", "user", "assistant", "tool"])
-messages = st.lists(_with({"role": roles, "content": text | st.none()}), max_size=3)
-tools = st.lists(_with({"function": _with({"name": text})}), max_size=2)
+functions = st.lists(_with({"function": _with({"name": text})}), max_size=2)
+messages = st.lists(
+    _with({"role": roles, "content": text | st.none(), "tool_calls": functions | st.none()}), max_size=3
+)
+tools = functions
 turns = st.lists(_with({"phase": st.sampled_from(["trial", "execution"]), "calls": calls}), max_size=2)
 stops = st.sampled_from(get_args(Stop))
 tokens = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 1), st.floats(-9, 0)), max_size=3).map(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -257,3 +258,20 @@ def test_a_full_disk(name: str, words: list[str], whole: bytes, tm: Tm, tmp_path
     assert f"cannot write {part.name}: file too large" in said
     assert f"{len(kept)} records are kept in {part.name}; --resume continues" in said
     assert complete(words, name, tm, tmp_path) == packed(whole, name, tmp_path)
+
+
+def test_stopped_while_the_next_task_does_not_come(words: list[str], tmp_path: Path) -> None:
+    """A thread waits for stdin then, in which Python must not be caught at its end."""
+    words[words.index("tasks.jsonl")] = "-"
+    command = [*COMMAND, *words, "-o", "out.jsonl"]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), **pipes) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(TASKS.splitlines(keepends=True)[0])
+        process.stdin.flush()
+        assert wait_for(lambda: n_lines(tmp_path / "out.jsonl") == 1, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert b"Fatal" not in process.stderr.read()
+        process.stdin.close()

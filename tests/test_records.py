@@ -114,6 +114,7 @@ def test_a_torn_line_is_an_input_error(line: bytes, data: st.DataObject) -> None
         ({"id": 3}, "id", "a JSON number where a string is due"),
         ({"messages": [{"role": "usr"}]}, "messages[0].role", "did you mean 'user'?"),
         ({"messages": [{"role": "user", "content": [1]}]}, "messages[0].content", "a JSON array"),
+        ({"messages": [{"role": "user", "tool_calls": 1.0}]}, "messages[0].tool_calls", "an array is due"),
         ({"tools": [{"name": "f"}]}, "tools[0].function", "a JSON null where an object is due"),
         ({"env": {}}, "env.kind", "a JSON null where a string is due"),
         ({"check": "exactly"}, "check", "did you mean 'exact'?"),

@@ -384,7 +384,10 @@ def _message(name: str, value: Any) -> Json:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         raise _wrong(f"{name}.content", content, "a string (text only)")
-    for i, call in enumerate(message.get("tool_calls") or []):
+    calls = message.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        raise _wrong(f"{name}.tool_calls", calls, "an array")
+    for i, call in enumerate(calls or []):
         at = f"{name}.tool_calls[{i}]"
         function = _object(f"{at}.function", _object(at, call).get("function"))
         _string(f"{at}.function.name", function.get("name"))

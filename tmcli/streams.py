@@ -76,8 +76,9 @@ def _stdin() -> Source:
     try:
         status = os.fstat(sys.stdin.fileno())
     except OSError:  # replaced by an object without a descriptor, as test runners do
-        status = None
-    return Source("stdin", sys.stdin.buffer, status)
+        return Source("stdin", sys.stdin.buffer, None)
+    # a reader of our own: Python aborts at its end when a thread still waits in that of sys.stdin
+    return Source("stdin", open(sys.stdin.fileno(), "rb", closefd=False), status)
 
 
 def _unreadable(path: str, error: OSError) -> InputError:
@@ -230,6 +231,8 @@ class Sink(io.RawIOBase):
 
     def sync(self) -> None:
         """Have the bytes on the disk, where there is one."""
+        if self.fd < 0:
+            return
         try:
             os.fsync(self.fd)
         except OSError as error:
