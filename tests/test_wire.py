@@ -408,10 +408,10 @@ def test_each_message_is_encoded_once() -> None:
     before: list[orjson.Fragment] = []
     for _ in range(5):
         wire.hear(dialogue)
-        assert all(a is b for a, b in zip(before, wire.messages, strict=False))
+        assert all(a is b for a, b in zip(before, wire.sent.all(True), strict=False))
         reply = wire.said({"message": call("f", "{}")["message"], "usage": {}})
-        before, dialogue = list(wire.messages), answered(reply, dialogue)
-    assert len(wire.messages) == 2 + 5 * 2 - 1
+        before, dialogue = list(wire.sent.all(True)), answered(reply, dialogue)
+    assert len(wire.sent) == 2 + 5 * 2 - 1
 
 
 def test_the_error_of_an_episode_is_an_observation() -> None:

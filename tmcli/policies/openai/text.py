@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 
 from tmcli.policies import Reply
+from tmcli.policies.openai.sent import Sent
 from tmcli.policies.openai.speech import RESPONSE_OPEN, listen
-from tmcli.policies.openai.wire import encoded, native_text, outgoing, response
+from tmcli.policies.openai.wire import native_text, outgoing, response
 from tmcli.protocol import parse, prompt
 from tmcli.records import Json
 
@@ -25,17 +26,13 @@ class TextWire:
     """The dialogue so far, as the server knows it."""
 
     def __init__(self, tools: list[Json]) -> None:
-        self.messages: list[orjson.Fragment] = []
+        self.sent = Sent()
         self._tools = tools
-        self._bare: dict[int, orjson.Fragment] = {}
         self._heard = 0
 
     def fields(self, thoughts: bool = True) -> Json:
         """What the next request says; `thoughts`: does the server take its reasoning back?"""
-        messages = self.messages
-        if self._bare and not thoughts:
-            messages = [self._bare.get(i, message) for i, message in enumerate(messages)]
-        return {"messages": messages, "stop": [RESPONSE_OPEN]}
+        return {"messages": self.sent.all(thoughts), "stop": [RESPONSE_OPEN]}
 
     def hear(self, dialogue: list[Json]) -> None:
         """Take over what is new in the record's form of the dialogue."""
@@ -44,7 +41,7 @@ class TextWire:
             new = [{"role": "system", "content": ""}, *new] if new[0]["role"] != "system" else new
             first = outgoing(new[0])
             first["content"] = "\n\n".join(filter(None, [first["content"], described(self._tools)]))
-            self._say(first)
+            self.sent.add(first)
             new = new[1:]
         elif new and new[0]["role"] == "assistant":  # that one was said here
             new = new[1:]
@@ -55,24 +52,18 @@ class TextWire:
                 told.append(response(message["content"]))
                 continue
             if told:
-                self._say({"role": "user", "content": "\n".join(told)})
+                self.sent.add({"role": "user", "content": "\n".join(told)})
                 told = []
             if message is not None:
-                self._say(_plain(message))
+                self.sent.add(_plain(message))
 
     def said(self, choice: Json, cost: float | None = None) -> Reply:
         """Read one choice of a chat completion, and keep it as the turn that was said."""
         speech = listen(choice)
         calls = [native_text(item) for item in speech.calls]  # a server that reads them from the text itself
         said = "\n".join([part for part in (speech.said, *calls) if part])
-        message: Json = {"role": "assistant", "content": speech.aloud + said}
-        if speech.fields:
-            self._bare[len(self.messages)] = encoded(message)
-        self._say({**message, **speech.fields})
+        self.sent.add({"role": "assistant", "content": speech.aloud + said}, speech.fields)
         return speech.reply(choice, parse(said), cost)
-
-    def _say(self, message: Json) -> None:
-        self.messages.append(encoded(message))
 
 
 def described(tools: list[Json]) -> str:

@@ -8,7 +8,7 @@
 The server keeps its own call ids, and arguments as the text it wrote; records number the calls and hold
 objects. `Wire` remembers the server's side, so records need not, and every request is valid whatever the
 model wrote: each call has an id, arguments that are JSON, and exactly one reply. What each odd choice comes
-to stands in `outcomes.py`. Each message is encoded once, however many turns follow.
+to stands in `outcomes.py`.
 
 No HTTP here; `text.py` is the same for servers without tools.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from tmcli.policies import Reply
+from tmcli.policies.openai.sent import Sent
 from tmcli.policies.openai.speech import RESPONSE_CLOSE, RESPONSE_OPEN, dumped, listen
 from tmcli.protocol import (
     CALL_CLOSE,
@@ -47,28 +48,24 @@ class Wire:
     """The dialogue so far, as the server knows it."""
 
     def __init__(self, tools: list[Json]) -> None:
-        self.messages: list[orjson.Fragment] = []
+        self.sent = Sent()
         self.call_ids: list[str] = []
         """Ids of the last turn's calls that could be read, in order."""
         self.fault_ids: list[str | None] = []
         """The same for those that could not; None: written as text, so the server knows no call."""
         self._tools = orjson.Fragment(orjson.dumps(tools)) if tools else None
         self._names = {tool["function"]["name"] for tool in tools}
-        self._bare: dict[int, orjson.Fragment] = {}
-        """Turns that hold reasoning, without it."""
         self._heard = 0
 
     def fields(self, thoughts: bool = True) -> Json:
         """What the next request says; `thoughts`: does the server take its reasoning back?"""
-        messages = self.messages
-        if self._bare and not thoughts:
-            messages = [self._bare.get(i, message) for i, message in enumerate(messages)]
-        return {"messages": messages, **({"tools": self._tools} if self._tools else {})}
+        return {"messages": self.sent.all(thoughts), **({"tools": self._tools} if self._tools else {})}
 
     def hear(self, dialogue: list[Json]) -> None:
         """Take over what is new in the record's form of the dialogue."""
         if not self._heard:
-            self.messages = [encoded(outgoing(message)) for message in dialogue]
+            for message in dialogue:
+                self.sent.add(outgoing(message))
             self._heard = len(dialogue)
             return
         calls, faults = iter(self.call_ids), iter(self.fault_ids)
@@ -87,11 +84,12 @@ class Wire:
         self._heard = len(dialogue)
         for wire_id in [*self.call_ids, *(known for known in self.fault_ids if known is not None)]:
             text = replies.get(wire_id, '{"error": "not called"}')
-            self.messages.append(encoded({"role": "tool", "tool_call_id": wire_id, "content": text}))
+            self.sent.add({"role": "tool", "tool_call_id": wire_id, "content": text})
         self.call_ids, self.fault_ids = [], []
         if told:
-            self.messages.append(encoded({"role": "user", "content": "\n".join(told)}))
-        self.messages += map(encoded, others)
+            self.sent.add({"role": "user", "content": "\n".join(told)})
+        for message in others:
+            self.sent.add(message)
 
     def said(self, choice: Json, cost: float | None = None) -> Reply:
         """Read one choice of a chat completion, and keep it as the turn that was said."""
@@ -114,9 +112,7 @@ class Wire:
         message: Json = {"role": "assistant", "content": speech.aloud + text}
         if sent:
             message["tool_calls"] = sent
-        if speech.fields:
-            self._bare[len(self.messages)] = encoded(message)
-        self.messages.append(encoded({**message, **speech.fields}))
+        self.sent.add(message, speech.fields)
         return speech.reply(choice, turn, cost)
 
     def _written(self, call: Call) -> Json:
@@ -151,7 +147,7 @@ class Wire:
     def _own_id(self) -> str:
         """An id for a call that has none. Nine letters and digits: Mistral takes no others."""
         number = 0
-        while (wire_id := f"c{len(self.messages):04}{number:04}") in (*self.call_ids, *self.fault_ids):
+        while (wire_id := f"c{len(self.sent):04}{number:04}") in (*self.call_ids, *self.fault_ids):
             number += 1
         return wire_id
 
@@ -223,11 +219,6 @@ def _parts(item: Any) -> tuple[Any, Any, Any]:
 
 def _call(wire_id: str, name: str, arguments: str) -> Json:
     return {"id": wire_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def encoded(message: Json) -> orjson.Fragment:
-    """A message as the bytes of every request that holds it."""
-    return orjson.Fragment(orjson.dumps(message))
 
 
 def _loaded(text: str) -> Any:
