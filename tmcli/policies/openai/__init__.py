@@ -94,6 +94,7 @@ class OpenAI:
         return Conversation(self, task.tools, self.settings.seed + sample)
 
     async def aclose(self) -> None:
+        await self.dialect.aclose()
         await self.pool.aclose()
         if self.cache is not None:
             self.cache.close()

@@ -77,6 +77,12 @@ class Dialect:
             del body[name]
         return body
 
+    async def aclose(self) -> None:
+        """End the probe, should it run: nobody waits for it any more."""
+        if self.deciding is not None and not self.deciding.done():
+            self.deciding.cancel()
+            await asyncio.wait([self.deciding])
+
     async def ask(
         self,
         server: Asked,
