@@ -24,7 +24,8 @@ from tmcli.errors import UsageError
 from tmcli.meter import Budget, Meter, Price
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the package ray is not installed")
-N = "160"
+N = "480"
+"""Far more than are begun at once, so that those who die early leave something to play."""
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ CHARS_PER_TOKEN = 4
 """Where nobody counts tokens, so many characters are taken for one."""
 
 REMEDY = "--resume with a larger one plays the rest"
+"""What helps when a budget is used up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from math import ceil
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tmcli import console
 from tmcli.cluster.connection import connection
+from tmcli.cluster.errand import Errand, Hand
 from tmcli.cluster.shares import Shares
 from tmcli.cluster.worker import NAMES, Opened, Parcel, Report, Worker
 from tmcli.errors import RunError, Spent, UsageError
-from tmcli.meter import Meter
+from tmcli.meter import REMEDY, Meter
 from tmcli.policies import is_local
 from tmcli.records import Task, Trajectory, decode, encode, expect
 from tmcli.runner import Player, Setup
@@ -36,27 +37,6 @@ PATIENCE_S = 30.0
 """So long without any worker, and the user is told."""
 CLOSE_S = 5.0
 """So long workers have to end what they started."""
-
-
-@dataclass(eq=False, slots=True)
-class Errand:
-    """An episode that waits to be played, or is."""
-
-    parcel: Parcel
-    result: asyncio.Future[Trajectory]
-    deaths: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class Hand:
-    """The driver's end of a worker."""
-
-    name: str
-    actor: Any
-    opened: Opened | None = None
-    held: dict[int, Errand] = field(default_factory=dict)
-    """What it has not handed over."""
-    limit: int | None = None
 
 
 class Cluster(Player):
@@ -152,8 +132,7 @@ class Cluster(Player):
             if not self._first.done():
                 self._first.set_exception(error)
             for errand in [*self._queue, *(errand for hand in self._hands for errand in hand.held.values())]:
-                if not errand.result.done():
-                    errand.result.set_exception(error)
+                errand.settle(error)
             raise
 
     def _start(self) -> Hand:
@@ -197,7 +176,8 @@ class Cluster(Player):
             n = 0
             share = self._shares.held(hand.name)
             if not any(one.held for one in workers):  # nobody will give anything back
-                self._drop(*self._queue)
+                self._drop(self._queue)
+                self._queue.clear()
         taken = [self._queue.popleft() for _ in range(n)]
         hand.held |= {errand.parcel.number: errand for errand in taken}
         if not hand.held:
@@ -210,24 +190,21 @@ class Cluster(Player):
         limits = [one.limit for one in workers if one.limit is not None]
         self.meter.limit = sum(limits) if limits else None
         for number, line in report.played:
-            _settle(hand.held.pop(number).result, expect(decode(line), Trajectory))
+            hand.held.pop(number).settle(expect(decode(line), Trajectory))
         for number, error in report.failed:
-            _settle(hand.held.pop(number).result, error)
+            hand.held.pop(number).settle(error)
         dropped = [hand.held.pop(number) for number in report.dropped]
         self._shares.used(hand.name, report.count.amounts(), share, len(hand.held))
         if dropped and self.meter.has_room(0):
             self._queue.extendleft(dropped)  # its share was too small, the whole is not used up
         else:
-            self._drop(*dropped)
+            self._drop(dropped)
         self._changed.set()
 
-    def _drop(self, *errands: Errand) -> None:
+    def _drop(self, errands: Iterable[Errand]) -> None:
         """The budget does not reach for these."""
         for errand in errands:
-            why = self.meter.stopped or "the budget is nearly used up"
-            _settle(errand.result, Spent(why, "--resume with a larger one plays the rest"))
-        for errand in [one for one in self._queue if one in errands]:
-            self._queue.remove(errand)
+            errand.settle(Spent(self.meter.stopped or "the budget is nearly used up", REMEDY))
 
     def _mourn(self, hand: Hand, error: Exception) -> None:
         """A worker died: what it held is played elsewhere."""
@@ -248,12 +225,11 @@ class Cluster(Player):
         for errand in hand.held.values():
             errand.deaths += 1
             if errand.deaths > LOST:
-                _settle(
-                    errand.result,
+                errand.settle(
                     RunError(
                         f"{errand.deaths} workers died while they played one task: {reason}",
                         "what is done is kept, --resume continues; -v tells more",
-                    ),
+                    )
                 )
             else:
                 self._queue.append(errand)
@@ -264,12 +240,3 @@ class Cluster(Player):
         await asyncio.sleep(PATIENCE_S)
         room = "a CPU and a GPU" if self._gpus else "a CPU"
         console.warn(f"no worker has found room on the cluster yet; each needs {room}")
-
-
-def _settle(result: asyncio.Future[Trajectory], what: Trajectory | Exception) -> None:
-    if result.done():  # cancelled: nobody waits for it any more
-        return
-    if isinstance(what, Exception):
-        result.set_exception(what)
-    else:
-        result.set_result(what)

@@ -34,15 +34,20 @@ class Setup:
     """Everything a runner is made of, as plain data that can be sent to another machine."""
 
     policy: str
+    """As users name it."""
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
     service: Service = field(default_factory=Service)
     concurrency: int = 8
+    """Episodes at once."""
     price: Price | None = None
     budget: Budget = field(default_factory=Budget)
     timeout_s: float = 10.0
+    """Of one call of a tool."""
     simulate: bool = False
+    """Answer from the tools' documents where a server would be asked."""
     replay: str | None = None
+    """A file whose calls are answered again; no tool runs then."""
 
     def open(self, record: Recorder | None = None) -> Runner:
         """A runner, with a policy and a world of its own."""
