@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import orjson
 
@@ -140,8 +140,8 @@ def estimate(jobs: Iterable[Job], setup: Setup) -> Estimate:
     few = n_few / max(1, n_all)
     room = max(0.0, most - first)
     high = Shape(turns, (turns - 1) * room / 2, room)
-    typical = Shape(*map(min, _numbers(typical), _numbers(high)))
-    low = Shape(*map(min, _numbers(low), _numbers(typical)))
+    typical = Shape(*map(min, astuple(typical), astuple(high)))
+    low = Shape(*map(min, astuple(low), astuple(typical)))
     return Estimate(
         n_tasks,
         n_all,
@@ -155,7 +155,7 @@ def estimate(jobs: Iterable[Job], setup: Setup) -> Estimate:
     )
 
 
-def first_request(task: Task, setup: Setup, asks: bool = True) -> float:
+def first_request(task: Task, setup: Setup, asks: bool) -> float:
     """Tokens of the first request of a task: what a served model is told, or a local one."""
     system: Json = {"role": "system", "content": prompt(setup.limits.style)}
     if asks:
@@ -188,11 +188,7 @@ def _amount(shape: Shape, first: float, n: float) -> Amount:
 
 
 def _mean(shapes: list[Shape]) -> Shape:
-    return Shape(*(sum(column) / len(shapes) for column in zip(*map(_numbers, shapes), strict=True)))
-
-
-def _numbers(shape: Shape) -> tuple[float, float, float]:
-    return shape.turns, shape.grown, shape.said
+    return Shape(*(sum(column) / len(shapes) for column in zip(*map(astuple, shapes), strict=True)))
 
 
 def _shapes(tasks: list[Task], setup: Setup) -> list[tuple[Shape, Shape]]:

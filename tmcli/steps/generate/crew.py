@@ -42,6 +42,11 @@ class Crew:
     stopped: str = field(default="", init=False)
     """Why no more is played, as a sentence."""
 
+    @property
+    def runners(self) -> list[Runner]:
+        """Both, or the one that is both."""
+        return [self.teacher] if self.teacher is self.solver else [self.teacher, self.solver]
+
     def propose(self, tasks: Iterable[Task]) -> dict[str, Trajectory]:
         """Each task once, by the teacher, under the proposer's prompt."""
         self.doing = "proposing"

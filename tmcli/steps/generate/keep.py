@@ -35,7 +35,7 @@ def keep(outcomes: Iterable[Outcome], book: Book, crew: Crew, n: int) -> None:
                 bar.advance(int(outcome.task is not None), dropped=int(outcome.task is None))
     finally:
         console.note(summary(book.settled))
-        for runner in {id(runner): runner for runner in (crew.teacher, crew.solver)}.values():
+        for runner in crew.runners:
             if used := ledger.spent(runner.meter):
                 console.note(f"{runner.policy.name}: {used}")
     _tell(book, crew, n)
@@ -76,7 +76,7 @@ def _live(crew: Crew) -> Iterator[Piece]:
     """What goes on, beside the counts."""
     if crew.doing:
         yield Piece(crew.doing, 85)
-    usd = [runner.meter.usd for runner in {id(r): r for r in (crew.teacher, crew.solver)}.values()]
+    usd = [runner.meter.usd for runner in crew.runners]
     if all(part is not None for part in usd):
         yield Piece(dollars(sum(part or 0.0 for part in usd)), 75)
     if running := crew.teacher.running or crew.solver.running:
