@@ -3,6 +3,7 @@ solves; and models that lie, guess, repeat themselves and write no JSON."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import re
@@ -490,6 +491,10 @@ def test_resume_makes_only_what_is_missing(tm: Tm, towns: Path) -> None:
         assert again.returncode == 0, again.stderr
         assert min(mind.numbers) == 5  # 0 2 3 are kept, 1 4 7 dropped
         assert [(towns / name).read_bytes() for name in ("tasks.jsonl", "tasks.jsonl.dropped")] == whole
+        with (towns / "tasks.jsonl").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            second = tm(*words, "-o", "tasks.jsonl", env=server.env())
+        assert b"tasks.jsonl is being written by another run" in second.stderr
         other = tm(*words, "-o", "tasks.jsonl", "--seed", "5", env=server.env())
         assert other.returncode == 2
         assert b"tasks.jsonl was made with other options; give the same ones" in other.stderr

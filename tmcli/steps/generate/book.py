@@ -23,6 +23,7 @@ import orjson
 
 from tmcli import io, streams
 from tmcli.errors import InputError, OutputError, UsageError
+from tmcli.journal.growing import locked
 from tmcli.records import Task, decode, encode, expect
 from tmcli.steps.generate.candidate import Outcome, Settled
 
@@ -73,15 +74,15 @@ def open_book(
     dropped = rejects if rejects is not None or is_stream else output + SUFFIX
     if dropped is not None and (dropped == "-" or os.path.realpath(dropped) == os.path.realpath(output)):
         raise UsageError("--rejects needs a file of its own", "give it another name")
-    settled = Settled()
-    if resume:
-        settled = _there(output, dropped, key)
-    else:
+    if not resume:
         for path in (output, dropped):
             if path is not None and path != "-":
                 streams.check_new(path, force=force, resumable=grows)
     flags = streams.APPEND if resume else streams.FRESH
     with ExitStack() as stack:
+        if grows:  # for as long as it grows, no second run may write to it
+            stack.callback(os.close, locked(output, os.O_CREAT))
+        settled = _there(output, dropped, key) if resume else Settled()
         aside = stack.enter_context(streams.open_sink(dropped, flags)) if dropped is not None else None
         if grows:
             sink = stack.enter_context(streams.open_sink(output, flags))
