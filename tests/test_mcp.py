@@ -265,7 +265,7 @@ def test_a_session_closed_under_a_call(kind: str, config: Configure, web: str) -
 
 
 def test_a_reply_that_came_while_the_loop_stood_still(config: Configure) -> None:
-    """`runner.py` stops the loop between episodes: what is there already is not late."""
+    """As on a busy machine: what is there already is not late."""
 
     async def acts(session: McpSession) -> Observation:
         await session.call("echo", {})

@@ -639,7 +639,7 @@ def test_a_reply_that_came_while_the_loop_stood_still_counts() -> None:
         await session.call("ok", {})
         call = asyncio.create_task(session.call("ok", {"value": 5}))
         await asyncio.sleep(0)
-        time.sleep(1.7)  # noqa: ASYNC251  as `runner.py` does between episodes, past both clocks
+        time.sleep(1.7)  # noqa: ASYNC251  as a busy machine does, past both clocks
         return await call
 
     seen = running(script, {})

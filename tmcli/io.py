@@ -5,7 +5,7 @@
         out.write(record)
 
 Reading goes by content (the first bytes), writing by the file's name; memory is constant either way. A
-file appears whole or not at all; slow steps append instead, see `journal.py`. `owned_stdout` keeps fd 1
+file appears whole or not at all; slow steps append instead, see `journal`. `owned_stdout` keeps fd 1
 for records. Nothing is printed here; the bytes are handled in `streams.py`, Parquet in `parquet.py`.
 """
 

@@ -214,8 +214,7 @@ class Child:
 
     def _strike(self) -> None:
         self._timer = None
-        # A reply that came in time while the loop stood still (`runner.py` stops it between episodes) is
-        # still unread, and not late.
+        # A reply that came in time while the loop was busy with other episodes is still unread, and not late.
         if self.loop.time() >= self._deadline:
             self._drain()
         if self._waiting and self._timer is None:
