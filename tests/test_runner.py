@@ -97,6 +97,8 @@ def test_a_runner_runs_again() -> None:
         assert len(list(runner.run(jobs(tasks(2))))) == 2
         assert len(list(runner.run(jobs(tasks(3))))) == 3
         assert list(runner.run([])) == []
+    with runner:
+        assert len(list(runner.run(jobs(tasks(2))))) == 2
 
 
 def test_an_invalid_episode_does_not_stop_the_others() -> None:

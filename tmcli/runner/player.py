@@ -82,6 +82,7 @@ class Player(ABC):
             loop.call_soon_threadsafe(loop.stop)
             if self._thread is not None:
                 self._thread.join()
+            self._loop = self._thread = None  # a later `run` begins anew
 
     def _started(self) -> asyncio.AbstractEventLoop:
         """The loop, running."""
