@@ -18,9 +18,9 @@ latency / concurrency; where the tasks do not fill the last round, nobody can re
     openai     a loop over the openai client, as it comes (where installed, or `--peer openai=PYTHON`)
     runner     tm's Runner as a library, tools simulated, records dropped
     tm         `tm rollout -o FILE`, tools simulated, everything on
-    sandbox    the same with the toolbox's own tools, each episode in a locked process
+    sandbox    the same with the toolbox's own tools, in locked processes
 
-`aiohttp` and `tm` send the same bodies, over the same library with the same loop. What tm does besides:
+`aiohttp` and `tm` send the same bodies, over the same library. What tm does besides:
 
     records    reads each task as a record and checks it; writes each trajectory as it ends, the file in order
     tools      finds the call in the reply, checks its arguments against the tool's schema, answers
