@@ -1,4 +1,4 @@
-"""What known models cost at the services that sell them: a small table that may be out of date.
+"""What known models cost at the services that sell them: a small table of November 2026, maybe out of date.
 
     price_of("gpt-4o")                                      -> Price(2.5, 10.0)
     price_of("openai/gpt-4o@https://openrouter.ai/api/v1")  -> Price(2.5, 10.0)
@@ -19,9 +19,6 @@ from urllib.parse import urlsplit
 
 from tmcli.errors import UsageError
 from tmcli.meter import Price
-
-KNOWN = "2026-11"
-"""When the table was made. Prices may have changed since."""
 
 BASE_URLS = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 """The environment variables that say where a model is asked for whose name tells no address."""

@@ -9,6 +9,7 @@ OUT/seconds.json. Run it with nothing else running.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -71,13 +72,15 @@ def report(out: Path) -> str:
 
 
 def main() -> None:
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    out = Path(words[0]) if words else ROOT / "runs" / "demo-benchmark"
-    if "--readme" not in sys.argv:
-        run(out)
-    text = report(out)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", nargs="?", type=Path, default=ROOT / "runs" / "demo-benchmark")
+    parser.add_argument("--readme", action="store_true", help="run nothing; write the table of OUT's run")
+    options = parser.parse_args()
+    if not options.readme:
+        run(options.out)
+    text = report(options.out)
     print(text)
-    if "--readme" in sys.argv:
+    if options.readme:
         before, _, rest = README.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)
         README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
