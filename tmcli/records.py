@@ -40,18 +40,43 @@ Stop = Literal[
 
 Drop = Literal[
     "invalid_status",
-    "no_answer",
-    "wrong_answer",
-    "unjudged",
-    "no_calls",
-    "protocol",
     "role_order",
     "unanswered_call",
+    "invented_reply",
+    "no_answer",
+    "unjudged",
+    "wrong_answer",
+    "no_calls",
+    "protocol",
+    "invalid_call",
+    "phase_order",
+    "no_trial",
+    "repeated_trial",
+    "wasted_trials",
+    "false_experience",
+    "unchanged_retry",
+    "execution_errors",
+    "leak",
     "too_long",
+    "too_many_turns",
+    "too_many_tokens",
+    "language",
     "hinted",
+    "expression",
+    "contaminated_query",
+    "contaminated_tool",
     "duplicate",
+    "near_duplicate",
+    "near_calls",
+    "not_reproduced",
+    "judged_no",
+    "not_judged",
+    "over_task",
+    "over_tool",
+    "over_stratum",
 ]
-"""Why `filter` dropped a trajectory: one closed list."""
+"""Why `filter` dropped a trajectory: one closed list, in the order in which it looks. `filters/rules.py`
+explains each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
