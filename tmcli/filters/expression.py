@@ -6,8 +6,8 @@
 An expression sees the fields of the trajectory (`messages`, `task`, `usage`, ...; those that are left out are
 null), the whole of it as `record`, and what `NAMES` computes. Only what it names is looked at. CEL has no
 loops but those over lists, no side effects, and regular expressions in linear time; `1 < 1.5` compares
-numbers of both kinds. A field that is not there is an error of the record, never a silent no: `has(task.plan)`
-asks first.
+numbers of both kinds. A field that is not there is an error of the record, never a silent no:
+`has(task.plan)` asks first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, get_args
 
 from tmcli.errors import InputError, UsageError, did_you_mean
@@ -42,6 +43,8 @@ NAMES: dict[str, Callable[[View], Any]] = {
 """What is computed when it is named. `correct` is null where nobody knows; `n_trials` are calls."""
 
 FIELDS = known_fields(Trajectory)
+OBJECTS = ("task", "scores", "usage", "policy")
+"""Those that are objects wherever they are."""
 RECORD = "record"
 
 FUNCTIONS = frozenset(
@@ -60,7 +63,7 @@ def expression(text: str) -> Callable[[View], str | None]:
     _refuse_rules(text)
     program = _compiled(text)
     wanted = _wanted(text, program)
-    fields = tuple(name for name in FIELDS if name in wanted)
+    fields = {name: _parts(text, name) for name in FIELDS if name in wanted}
     read = partial(_touched, _decoder(fields)) if fields else None
     computed = {name: NAMES[name] for name in NAMES if name in wanted}
 
@@ -131,17 +134,31 @@ def _wanted(text: str, program: cel.Program) -> set[str]:
     return set(program.variables())
 
 
-def _decoder(names: tuple[str, ...]) -> Any:
-    """Decodes these fields of a line and passes over the others."""
+def _parts(text: str, name: str) -> set[str]:
+    """The parts of an object field that are named, where no more of it is: CEL is slow to take in all of a
+    task. None are named where all of it may be needed."""
+    if name not in OBJECTS:
+        return set()
+    parts = re.findall(rf"(?<![\w.]){name}\b(?:\.([A-Za-z]\w*))?", text)
+    return set() if any(not part or iskeyword(part) for part in parts) else set(parts)
+
+
+def _decoder(fields: dict[str, set[str]]) -> Any:
+    """Decodes these fields of a line, or those parts of them, and passes over the others."""
     import msgspec
 
-    return msgspec.json.Decoder(msgspec.defstruct("Touched", [(name, Any, None) for name in names]))
+    def part(name: str) -> Any:
+        return msgspec.defstruct(name, [(one, Any, msgspec.UNSET) for one in sorted(fields[name])])
+
+    made = [(name, part(name) if fields[name] else Any, None) for name in fields]
+    return msgspec.json.Decoder(msgspec.defstruct("Touched", made))
 
 
 def _touched(decoder: Any, line: bytes) -> dict[str, Any]:
     import msgspec
 
-    return dict(msgspec.structs.asdict(decoder.decode(line)))
+    known: dict[str, Any] = msgspec.to_builtins(decoder.decode(line))  # without what is not there
+    return known
 
 
 def _whole(line: bytes) -> Any:
