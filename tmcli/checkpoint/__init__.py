@@ -5,6 +5,7 @@
     DIR/tokenizer*.json, chat_template   the template that training used
     DIR/run.json                         the `run` record
     DIR/metrics.jsonl                    one line a logged step
+    DIR/README.md, loss.png              of `tm sft`: the model card, and the loss curve
 
 A folder under construction is `DIR.part`; it is renamed when all is in it. Where several processes train
 (`accelerate launch`, `torchrun`), the first alone writes.
@@ -12,26 +13,33 @@ A folder under construction is `DIR.part`; it is renamed when all is in it. Wher
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from tmcli.checkpoint.part import Saved, building, is_first, mark_saved, n_processes, saved, tidy
 from tmcli.errors import InputError, OutputError, UsageError
 from tmcli.records import Json, Run, decode, digest, encode, expect
 
+__all__ = [
+    "Metrics",
+    "Saved",
+    "building",
+    "finished",
+    "is_first",
+    "mark_saved",
+    "n_processes",
+    "resolved",
+    "save",
+    "saved",
+    "versions",
+    "weights_key",
+    "write_run",
+]
+
 LIBRARIES = ("torch", "transformers", "trl", "peft")
-
-
-def is_first() -> bool:
-    """Is this the one that writes, of the processes that train together?"""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def versions() -> Json:
@@ -48,10 +56,10 @@ def resolved(options: Json, model: str, records: list[str]) -> Json:
     return options | {"key": digest([options, weights_key(Path(model)), records])}
 
 
-def finished(path: Path, key: str) -> Run | None:
+def finished(path: Path, key: str, *, force: bool = False) -> Run | None:
     """The run record of a finished checkpoint made with the same options and records, or None.
 
-    Raises `OutputError` when it was made otherwise.
+    Raises `OutputError` when it was made otherwise and `force` does not say to replace it.
     """
     file = path / "run.json"
     if not file.exists():
@@ -60,10 +68,14 @@ def finished(path: Path, key: str) -> Run | None:
         run = expect(decode(file.read_bytes().strip()), Run)
     except InputError as error:
         raise error.at(str(file), 1) from error
+    if run.options.get("key") != key and force:
+        return None
     if run.options.get("key") != key:
         raise OutputError(
             f"{path} was made with other options or records", "use --force to replace it, or another name"
         )
+    if is_first():
+        tidy(path)  # it may have been killed when all but that was done
     return run
 
 
@@ -74,42 +86,6 @@ def weights_key(path: Path) -> str:
     except (OSError, InputError):
         return ""
     return str(run.options.get("key", "")) if isinstance(run, Run) else ""
-
-
-@contextmanager
-def building(path: Path, *, force: bool) -> Iterator[Path]:
-    """An empty folder to build in, which becomes `path` when the block ends well.
-
-    Raises `OutputError` when `path` exists and `force` is not given, when it is anything but a checkpoint
-    of ours or an empty folder (nothing else is ever removed), or when it cannot be written.
-    """
-    if not is_first():
-        with tempfile.TemporaryDirectory(prefix="tm-") as aside:
-            yield Path(aside)
-        return
-    path = path.resolve()
-    if path.exists() and not force:
-        raise OutputError(
-            f"{path} exists already", "use --resume to keep it when finished, --force, or another name"
-        )
-    if path.exists() and not (path.is_dir() and ((path / "run.json").exists() or not any(path.iterdir()))):
-        raise OutputError(f"{path} is no checkpoint of tm, so it is not replaced", "choose another folder")
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
-    try:
-        yield part
-        if path.is_dir():
-            shutil.rmtree(path)
-        part.rename(path)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written: {error}", "free some space") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool) -> None:
@@ -129,6 +105,13 @@ def write_run(part: Path, run: Run) -> None:
     (part / "run.json").write_bytes(encode(run) + b"\n")
 
 
+TIMED = (
+    "train_runtime train_samples_per_second train_steps_per_second total_flos train_loss "
+    "eval_runtime eval_samples_per_second eval_steps_per_second"
+).split()
+"""What differs each time: kept for the run record, left out of `metrics.jsonl`, which is the same again."""
+
+
 class Metrics:
     """`metrics.jsonl`: one line a logged step, flushed at once, and the last values for the record."""
 
@@ -139,5 +122,12 @@ class Metrics:
     def write(self, line: Json) -> None:
         """Append one line; later values of a name replace earlier ones in `last`."""
         self.last |= line
+        lasting = {name: value for name, value in line.items() if name not in TIMED}
+        if lasting.keys() <= {"step", "epoch"}:
+            return
         with self._file.open("ab") as out:
-            out.write(orjson.dumps(line) + b"\n")
+            out.write(orjson.dumps(lasting) + b"\n")
+
+    def lines(self) -> list[Json]:
+        """All that was logged, also by the runs that this one continues."""
+        return [orjson.loads(line) for line in self._file.read_bytes().splitlines()]
