@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -126,6 +126,15 @@ _CHECKS = {"exact": _exact, "number": _number, "contains": contains, "set": _set
 # ---- calls -------------------------------------------------------------------------------------
 
 
+class Dialogue(Protocol):
+    """What calls are read from: a trajectory, or what `filter` sees of one."""
+
+    @property
+    def messages(self) -> list[Json]: ...
+    @property
+    def turns(self) -> list[Json]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """One call of an episode with the reply it got."""
@@ -148,7 +157,7 @@ class Made:
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
-def made(trajectory: Trajectory) -> list[Made]:
+def made(trajectory: Dialogue) -> list[Made]:
     """All calls of an episode in order; replies are found by `tool_call_id` within the turn, since
     some servers count their ids anew every turn."""
     calls: list[Made] = []
@@ -168,7 +177,7 @@ def made(trajectory: Trajectory) -> list[Made]:
     return calls
 
 
-def played(trajectory: Trajectory) -> Iterator[tuple[Json, Json, list[Json]]]:
+def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:
     """(turn, assistant message, the tool messages after it) of each turn that was played.
 
     A task may bring assistant messages of its own, so turns are matched from the end.

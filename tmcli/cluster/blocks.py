@@ -1,4 +1,4 @@
-"""Work on records, one by one, done on all machines: lines go out in blocks, results come back in order.
+"""Work on blocks of lines, done on all machines; results come back in order.
 
     for block, verdicts in mapped(judge, blocks(sources), address=None, n=None):
         for line, verdict in zip(block.lines, verdicts, strict=True): ...
@@ -10,42 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tmcli.blocks import Block
 from tmcli.cluster.connection import connection
 
 T = TypeVar("T")
-BLOCK_BYTES = 2 << 20
 AHEAD = 3
 """Blocks on their way, for each worker."""
-
-
-@dataclass(slots=True)
-class Block:
-    """Lines of one source."""
-
-    of: int
-    """Which of the sources."""
-    name: str
-    numbers: list[int] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    size: int = 0
-
-
-def blocks(sources: Iterable[tuple[str, Iterable[tuple[int, bytes]]]]) -> Iterator[Block]:
-    """Numbered lines of named sources, in blocks."""
-    for i, (name, lines) in enumerate(sources):
-        block = Block(i, name)
-        for number, line in lines:
-            block.numbers.append(number)
-            block.lines.append(line)
-            block.size += len(line)
-            if block.size >= BLOCK_BYTES:
-                yield block
-                block = Block(i, name)
-        if block.lines:
-            yield block
 
 
 def mapped(
@@ -59,6 +31,7 @@ def mapped(
     with connection(address) as ray:
         n = n or max(1, int(ray.cluster_resources().get("CPU", 1)))
         remote = ray.remote(num_cpus=1, max_retries=-1)(work)
+        held = [ray.put(argument) for argument in arguments]
         waiting: deque[tuple[Block, Any]] = deque()
 
         def first() -> tuple[Block, list[T]]:
@@ -69,7 +42,7 @@ def mapped(
                 raise error.cause from error
 
         for block in coming:
-            waiting.append((block, remote.remote(block.lines, *arguments)))
+            waiting.append((block, remote.remote(block.lines, *held)))
             if len(waiting) >= AHEAD * n:
                 yield first()
         while waiting:

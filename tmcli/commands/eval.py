@@ -147,7 +147,8 @@ def _on_cluster(
     aside: io.Rejects | None,
 ) -> Generator[tuple[str, Score], None, None]:
     """What `evaluate` gives, judged on the cluster."""
-    from tmcli.cluster.blocks import blocks, mapped
+    from tmcli.blocks import blocks
+    from tmcli.cluster.blocks import mapped
 
     lines = blocks([io.read_lines(source, rejects=aside) for source in sources])
     for block, results in mapped(scored, lines, parts, address=engine.ray_address, n=engine.workers):

@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import platform
 from collections.abc import Generator, Iterator
-from contextlib import closing
-from dataclasses import replace
-from itertools import chain
-from typing import Annotated, Any
+from contextlib import ExitStack, closing
+from importlib.metadata import version
+from time import monotonic
+from typing import Annotated
 
 import typer
 
-from tmcli import console, io
-from tmcli.commands.options import Force, Output, SkipInvalid, To, words
+from tmcli import console, io, streams
+from tmcli.commands.options import Force, Output, SkipInvalid, To
 from tmcli.commands.options.bundles import Engine
-from tmcli.errors import InputError, UsageError, did_you_mean
-from tmcli.filters.rules import EXTRA, REASONS, standard
-from tmcli.records import Drop, Trajectory, encode
-from tmcli.steps.filter import Verdict, choose, filter_trajectories, rejected, verdicts
+from tmcli.commands.options.filtering import Balancing, Rules
+from tmcli.errors import UsageError
+from tmcli.filters.summary import Summary
+from tmcli.records import Run
+from tmcli.steps.filter import Judge, Plan, Verdict, kept, rejected, verdicts
 
 Files = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILE", help="Trajectories, one file after the other; without any, or -, stdin."),
-]
-Keep = Annotated[
-    str,
-    typer.Option(
-        "--keep", metavar="REASON,...", help=f"Do not drop for these reasons. All: {', '.join(REASONS)}."
-    ),
-]
-Drops = Annotated[
-    str,
-    typer.Option(
-        "--drop",
-        metavar="REASON,...",
-        help="Drop for these reasons as well. All: hinted (right only after --hints told it was wrong).",
-    ),
-]
-MaxChars = Annotated[
-    int | None,
-    typer.Option("--max-chars", min=1, metavar="N", help="Drop dialogues with more characters (too_long)."),
 ]
 Dropped = Annotated[
     str | None,
     typer.Option(
         "--rejects",
         metavar="FILE",
-        help="Where dropped ones go, the reason under `dropped`; with --skip-invalid broken lines too.",
+        help="Where dropped ones go, with the reason as `dropped` and `dropped_why`; broken lines too.",
     ),
+]
+Stats = Annotated[
+    str | None, typer.Option("--stats", metavar="FILE", help="Write the summary as a `run` record.")
+]
+Jobs = Annotated[
+    int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Look at lines in N processes at once.")
 ]
 
 
@@ -55,10 +44,11 @@ def run(
     files: Files = None,
     output: Output = "-",
     to: To = None,
-    keep: Keep = "",
-    drop: Drops = "",
-    max_chars: MaxChars = None,
+    rules: Rules = Rules(),
+    balancing: Balancing = Balancing(),
     rejects: Dropped = None,
+    stats: Stats = None,
+    jobs: Jobs = 1,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
     engine: Engine = Engine(),
@@ -67,80 +57,102 @@ def run(
 
     \b
       tm synth --teacher gpt-4o | tm filter > sft.jsonl
-      tm filter runs.jsonl --keep unjudged --rejects dropped.jsonl -o sft.jsonl.zst
+      tm filter runs.jsonl --no-rule unjudged --rejects dropped.jsonl -o sft.jsonl.zst
+      tm filter runs.jsonl --preset strict --rule too_many_turns=8 --keep 'task.tags.hops >= 2'
 
-    What passes is written as it was, byte for byte and in order; what is dropped has one reason of a
-    closed list. Answers are judged anew; a task without golds is `unjudged` and dropped unless kept by
-    --keep. An error in the trial phase is never a reason. Streams; of duplicates it remembers 16 bytes
-    each.
+    What passes is written as it was, byte for byte and in order; what is dropped has the reason of the
+    first rule of --list-rules that it breaks. Answers are judged anew; an error in the trial phase is
+    never a reason. Streams: of duplicates it remembers some bytes each.
     """
-    kept_reasons = words(keep)
-    for reason in kept_reasons:
-        if reason not in REASONS:
-            raise UsageError(f"--keep: nothing is dropped as {reason!r}", did_you_mean(reason, REASONS))
-    dropped_too = words(drop)
-    for reason in dropped_too:
-        if reason not in EXTRA:
-            raise UsageError(f"--drop: {reason!r} is none of its reasons", did_you_mean(reason, EXTRA))
-    dropped: Counter[Drop] = Counter()
-    n_kept = 0
-    with io.Rejects(rejects, force=force) as aside:
+    if rules.list_rules:
+        streams.stdout().write(f"{rules.table()}\n".encode())
+        return
+    if jobs > 1 and engine.is_ray():
+        raise UsageError("-j is for the processes of this machine", "with --engine ray, say --workers")
+    if stats == "-" and output == "-":
+        raise UsageError("--stats - and the records would share stdout", "give one of them a file")
+    started = monotonic()
+    summary = Summary()
+    balance = balancing.balance()
+    settings = rules.settings()
+    plan = Plan(settings, rules.given(), facts=balance is not None)
+    with io.Rejects(rejects, force=force) as aside, ExitStack() as stack:
         broken = aside if skip_invalid else None
-        if on_cluster := engine.is_ray():
-            lines = [io.read_lines(file, rejects=broken) for file in files or ["-"]]
-        else:
-            records = [io.read(file, kind=Trajectory, rejects=broken) for file in files or ["-"]]
+        lines = [io.read_lines(file, rejects=broken) for file in files or ["-"]]
 
-        def on_drop(trajectory: Trajectory, reason: Drop) -> None:
-            dropped[reason] += 1
-            aside.write(rejected(trajectory, reason))
+        def say(line: bytes, verdict: Verdict) -> None:
+            if verdict.error is not None:
+                io.reject(verdict.error, broken, line + b"\n")
+            elif verdict.reason is not None:
+                summary.drop(verdict.mix, verdict.reason, verdict.why)
+                if rejects is not None:
+                    aside.write(rejected(line, verdict.reason, verdict.why) + b"\n")
 
-        def on_broken(trajectory: Trajectory, error: InputError) -> None:
-            if broken is None:
-                raise error
-            broken.add(error)
-            broken.write(encode(trajectory) + b"\n")
+        out = stack.enter_context(io.open_output(output, to=to, force=force))
+        told = stack.enter_context(io.open_output(stats, force=force)) if stats else None
+        aside.open()
+        judged = stack.enter_context(closing(_judged(lines, plan, jobs, engine)))
+        for line, verdict in kept(judged, plan, say, (), balance):
+            out.write_line(line)
+            summary.keep(verdict.mix)
+        if told:
+            told.write(
+                Run(
+                    step="filter",
+                    options={"files": files or ["-"], "rules": dict(settings)},
+                    versions={"tm": version("tmcli"), "python": platform.python_version()},
+                    counts=summary.counts() | {"broken": aside.count},
+                    seconds=round(monotonic() - started, 3),
+                    output=None if output == "-" else output,
+                    metrics=summary.metrics(),
+                )
+            )
+    _tell(summary, aside)
 
-        def on_unreadable(line: bytes, error: InputError) -> None:
-            io.reject(error, broken, line + b"\n")
 
-        with io.open_output(output, to=to, force=force) as out:
-            aside.open()
-            if on_cluster:
-                with closing(_judged(lines, engine, kept_reasons, max_chars, dropped_too)) as judged:
-                    twice = "duplicate" in kept_reasons
-                    for line in choose(judged, twice, on_drop, on_broken, on_unreadable):
-                        out.write_line(line)
-                        n_kept += 1
-            else:
-                rules = standard(kept_reasons, max_chars, dropped_too)
-                kept = filter_trajectories(chain.from_iterable(records), rules, on_drop, on_broken)
-                for trajectory in kept:
-                    out.write(trajectory)
-                    n_kept += 1
-    _tell(n_kept, dropped, aside)
+Lines = list[tuple[str, Iterator[tuple[int, bytes]]]]
 
 
 def _judged(
-    lines: list[tuple[str, Iterator[tuple[int, bytes]]]], engine: Engine, *rules: Any
+    lines: Lines, plan: Plan, jobs: int, engine: Engine
 ) -> Generator[tuple[bytes, Verdict], None, None]:
-    """Each line with its verdict, which is found on the cluster."""
-    from tmcli.cluster.blocks import blocks, mapped
+    """Each line with its verdict, which is found here, in other processes, or on a cluster."""
+    on_cluster = engine.is_ray()
+    if jobs == 1 and not on_cluster:
+        judge = Judge(plan)
+        for name, numbered in lines:
+            for number, line in numbered:
+                verdict = judge(line)
+                if verdict.error is not None:
+                    verdict = verdict._replace(error=verdict.error.at(name, number))
+                yield line, verdict
+        return
+    from tmcli.blocks import blocks
 
-    for block, found in mapped(verdicts, blocks(lines), *rules, address=engine.ray_address, n=engine.workers):
-        for number, line, verdict in zip(block.numbers, block.lines, found, strict=True):
-            if verdict.error is not None and not verdict.readable:
-                verdict = replace(verdict, error=verdict.error.at(block.name, number))
+    if on_cluster:
+        from tmcli.cluster import blocks as cluster
+
+        found = cluster.mapped(verdicts, blocks(lines), plan, address=engine.ray_address, n=engine.workers)
+    else:
+        from tmcli.blocks import processes
+
+        found = processes.mapped(verdicts, blocks(lines), plan, n=jobs)
+    for block, results in found:
+        for number, line, verdict in zip(block.numbers, block.lines, results, strict=True):
+            if verdict.error is not None:
+                verdict = verdict._replace(error=verdict.error.at(block.name, number))
             yield line, verdict
 
 
-def _tell(n_kept: int, dropped: Counter[Drop], aside: io.Rejects) -> None:
-    n = n_kept + dropped.total()
-    why = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
-    console.note(f"kept {n_kept} of {n} trajectories{f'; dropped: {why}' if why else ''}")
+def _tell(summary: Summary, aside: io.Rejects) -> None:
+    console.note(f"kept {summary.n_kept} of {summary.n} trajectories")
+    if summary.dropped:
+        console.table("", ["dropped", "n", "share", "the first"], summary.reasons())
+    if changes := summary.changes():
+        console.table("", ["what changed in the mix", "before", "after"], changes)
     if aside.count:
         console.warn(f"{aside.count} broken lines set aside; the first: {aside.first}")
-    if not n:
+    if not summary.n:
         console.warn("there were no trajectories")
-    elif not n_kept:
-        console.warn("nothing was kept; --rejects FILE shows what was dropped, --keep REASON keeps it")
+    elif not summary.n_kept:
+        console.warn("nothing was kept; --rejects FILE shows what was dropped, --no-rule REASON keeps it")

@@ -1,164 +1,181 @@
-"""The rules of `filter`: trajectory -> the reason to drop it, or None.
+"""The table of rules: what `filter` drops, by which name, and how strictly.
 
-An error in the trial phase is never a defect: failing on purpose is the method. Right and wrong are
-judged anew from the record; a stored `reward` is not trusted. The first rule that finds a defect
-names it, so the order of `standard` is part of the result.
+    settings = chosen("default", on=["too_many_turns=8"], off=["duplicate"])
+    for name, check in checks(settings, Given()):
+        why = check(view)          # None: it passes; else what was wrong, as `turn 3: find lacks 'title'`
+
+A new rule is one entry here. Those without `make` remember, or ask somebody: `steps/filter.py` does them.
+An error in the trial phase is never a defect: failing on purpose is the method.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Container
-from typing import get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import orjson
+from tmcli.errors import UsageError, did_you_mean
+from tmcli.filters import answers, dialogue, limits
+from tmcli.filters.view import View
+from tmcli.records import Drop
 
-from tmcli.records import Drop, Trajectory
-from tmcli.score import correct, made, played, task_in
-
-Rule = Callable[[Trajectory], Drop | None]
-REASONS: tuple[Drop, ...] = get_args(Drop)
-EXTRA: tuple[Drop, ...] = ("hinted",)
-"""Reasons for which nothing is dropped unless asked."""
-
-
-def standard(
-    keep: Container[str] = (), max_chars: int | None = None, drop: Container[str] = ()
-) -> list[Rule]:
-    """The usual rules in order, without those whose reason is in `keep`, with those of `EXTRA` in `drop`."""
-    rules: dict[Drop, Rule] = {
-        "invalid_status": invalid_status,
-        "role_order": role_order,
-        "unanswered_call": unanswered_call,
-        "no_answer": no_answer,
-        "wrong_answer": wrong_answer,
-        "unjudged": unjudged,
-        "no_calls": no_calls,
-        "protocol": protocol,
-    }
-    if max_chars is not None:
-        rules["too_long"] = too_long(max_chars)
-    if "hinted" in drop:
-        rules["hinted"] = hinted
-    rules["duplicate"] = duplicate()
-    return [rule for reason, rule in rules.items() if reason not in keep]
+Check = Callable[[View], str | None]
+"""None: it passes; else what was wrong, in a few words, or "" where the rule's name says it all."""
+Setting = bool | int | float | str | None
+"""None: off; True: on; else its threshold."""
+Preset = Literal["strict", "default", "off"]
 
 
-def invalid_status(trajectory: Trajectory) -> Drop | None:
-    """The world broke: the episode says nothing about the policy."""
-    return "invalid_status" if trajectory.status == "invalid" else None
+@dataclass(frozen=True)
+class Given:
+    """What else rules are told of: options that are no threshold. Plain data, for it goes to workers."""
+
+    keep: str = ""
+    """`--keep EXPR`"""
+    tokenizer: str | None = None
+    """`--tokenizer MODEL`"""
+    tests: Any = None
+    """What `--decontaminate` read: a `contamination.TestSet`."""
 
 
-def role_order(trajectory: Trajectory) -> Drop | None:
-    """Instructions, then the user, then assistant turns; tool replies follow an assistant turn only."""
-    before = "start"
-    for message in trajectory.messages:
-        role = message["role"]
-        if before not in _AFTER[role]:
-            return "role_order"
-        before = "system" if role == "developer" else role
-    return None if before in ("assistant", "tool") else "role_order"
+@dataclass(frozen=True)
+class Rule:
+    """A reason to drop a trajectory."""
+
+    name: Drop
+    says: str
+    """What it drops, for `--list-rules`."""
+    make: Callable[..., Check] | None
+    """Setting -> check; with `needs`, (setting, what it needs) -> check. None: a rule that remembers what was
+    kept, or that asks somebody."""
+    default: Setting
+    strict: Setting
+    takes: type = bool
+    """Of its threshold: int, float or str; bool: it has none."""
+    words: tuple[str, ...] = ()
+    """What a text may be."""
+    needs: Literal["", "keep", "tokenizer", "tests"] = ""
+    """The part of `Given` that `make` is given as well."""
+    option: str = ""
+    """The option that turns it on, whatever the preset; without it, there is nothing to do."""
 
 
-_AFTER = {
-    "system": ("start", "system"),
-    "developer": ("start", "system"),
-    "user": ("start", "system", "user", "assistant"),
-    "assistant": ("user", "tool"),
-    "tool": ("assistant", "tool"),
-}
-"""Role -> what may stand before it."""
+def plain(check: Check) -> Callable[[Setting], Check]:
+    """For a rule without a threshold."""
+    return lambda _: check
 
 
-def unanswered_call(trajectory: Trajectory) -> Drop | None:
-    """Every call is answered exactly once, in its turn, and every reply answers a call.
+_TABLE = [
+    Rule("invalid_status", "the world broke, not the model", plain(dialogue.invalid_status), True, True),
+    Rule("role_order", "messages in an order no chat has", plain(dialogue.role_order), True, True),
+    Rule(
+        "unanswered_call",
+        "a call without exactly one reply, or a reply to none",
+        plain(dialogue.unanswered_call),
+        True,
+        True,
+    ),
+    Rule("no_answer", "it ended without an answer", plain(answers.no_answer), True, True),
+    Rule("unjudged", "nobody can tell whether it is right", plain(answers.unjudged), True, True),
+    Rule("wrong_answer", "the answer fits no gold", plain(answers.wrong_answer), True, True),
+    Rule("no_calls", "no tool was called", plain(dialogue.no_calls), True, True),
+    Rule("protocol", "an execution turn with an unreadable call", plain(dialogue.protocol), True, True),
+    Rule("too_long", "more than N characters in the dialogue", limits.too_long, None, None, int),
+    Rule("too_many_turns", "more than N assistant turns", limits.too_many_turns, None, 12, int),
+    Rule("hinted", "right only after --hints told it was wrong", plain(dialogue.hinted), None, True),
+    Rule("duplicate", "task, calls and answer of one that was kept", None, True, True),
+]
+RULES: dict[Drop, Rule] = {rule.name: rule for rule in _TABLE}
 
-    The reply to something that was no readable call is named `invalid` and has no call to point at.
+
+def chosen(preset: Preset, on: Iterable[str] = (), off: Iterable[str] = ()) -> dict[Drop, Setting]:
+    """The setting of each rule that is on, in order. `on`: NAME or NAME=VALUE.
+
+    A rule with an option of its own is in it also where the preset is `off`: nothing is done without that
+    option, and whoever gives it wants it. Raises `UsageError` with the remedy.
     """
-    asked: list[str] = []
-    for message in trajectory.messages:
-        if message["role"] == "tool":
-            call_id = message.get("tool_call_id")
-            if call_id in asked:
-                asked.remove(call_id)
-            elif message.get("name") != "invalid":
-                return "unanswered_call"
-        elif asked:
-            return "unanswered_call"
-        else:
-            asked = [str(call.get("id")) for call in message.get("tool_calls") or []]
-    return "unanswered_call" if asked else None
+    settings: dict[Drop, Setting] = {
+        name: _of(rule, preset if not rule.option else "default") for name, rule in RULES.items()
+    }
+    for word in on:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        rule = _rule(name, "--rule")
+        settings[rule.name] = _setting(rule, text) if equals else _usual(rule)
+    for name in off:
+        rule = _rule(name.strip(), "--no-rule")
+        settings[rule.name] = None
+    return {name: setting for name, setting in settings.items() if setting is not None}
 
 
-def no_answer(trajectory: Trajectory) -> Drop | None:
-    """The episode ended without an answer."""
-    return None if (trajectory.prediction or "").strip() else "no_answer"
+def checks(settings: dict[Drop, Setting], given: Given | None = None) -> list[tuple[Drop, Check]]:
+    """The checks of these rules in order, but for those that remember or ask, and those whose option was
+    not given."""
+    given = given or Given()
+    made: list[tuple[Drop, Check]] = []
+    for name, setting in settings.items():
+        rule = RULES[name]
+        if rule.make is None:
+            continue
+        if not rule.needs:
+            made.append((name, rule.make(setting)))
+        elif getattr(given, rule.needs) or not rule.option:
+            made.append((name, rule.make(setting, getattr(given, rule.needs))))
+    return made
 
 
-def wrong_answer(trajectory: Trajectory) -> Drop | None:
-    """The answer fits no gold."""
-    return "wrong_answer" if _correct(trajectory) is False else None
+def shown(setting: Setting) -> str:
+    """A setting as the table of rules has it.
+
+    >>> shown(None), shown(True), shown(0), shown(0.5)
+    ('off', 'on', '0', '0.5')
+    """
+    if setting is None:
+        return "off"
+    return "on" if setting is True else str(setting)
 
 
-def unjudged(trajectory: Trajectory) -> Drop | None:
-    """Nobody knows the gold, or only a judge could tell."""
-    return "unjudged" if _correct(trajectory) is None else None
+def _of(rule: Rule, preset: Preset) -> Setting:
+    return {"default": rule.default, "strict": rule.strict, "off": None}[preset]
 
 
-def no_calls(trajectory: Trajectory) -> Drop | None:
-    """No tool was called: nothing to learn about tools."""
-    return None if any(message.get("tool_calls") for _, message, _ in played(trajectory)) else "no_calls"
+def _rule(name: str, option: str) -> Rule:
+    rule = RULES.get(name)  # type: ignore[call-overload]
+    if rule is None:
+        raise UsageError(
+            f"{option}: no rule is named {name[:100]!r}", did_you_mean(name, RULES) + " (--list-rules)"
+        )
+    return rule  # type: ignore[no-any-return]
 
 
-def protocol(trajectory: Trajectory) -> Drop | None:
-    """A call of the execution phase could not be read."""
-    bad = any(turn["phase"] == "execution" and turn.get("state") == "invalid" for turn in trajectory.turns)
-    return "protocol" if bad else None
+def _usual(rule: Rule) -> Setting:
+    """What a rule is set to when it is only named."""
+    usual = rule.default if rule.default is not None else rule.strict
+    if usual is None and rule.takes is bool:
+        return True
+    if usual is None:
+        raise UsageError(f"--rule {rule.name} needs a value: {rule.says}", f"write --rule {rule.name}=VALUE")
+    return usual
 
 
-def too_long(max_chars: int) -> Rule:
-    """More characters in the dialogue (texts and call arguments) than `max_chars`."""
-
-    def rule(trajectory: Trajectory) -> Drop | None:
-        n = sum(len(message.get("content") or "") for message in trajectory.messages)
-        for _, message, _ in played(trajectory):
-            for call in message.get("tool_calls") or []:
-                n += len(orjson.dumps(call["function"].get("arguments")).decode())
-        return "too_long" if n > max_chars else None
-
-    return rule
-
-
-def hinted(trajectory: Trajectory) -> Drop | None:
-    """An answer was sent back as wrong before the last one. The turn that was wrong has weight 0, but not
-    every trainer knows it, and nobody says so to a model in use."""
-    return "hinted" if any(turn.get("hint") for turn in trajectory.turns) else None
-
-
-def duplicate() -> Rule:
-    """The same task, calls and answer were kept before, both with a hint or both without. Remembers 16 bytes
-    a trajectory."""
-    seen: set[bytes] = set()
-
-    def rule(trajectory: Trajectory) -> Drop | None:
-        key = fingerprint(trajectory)
-        if key in seen:
-            return "duplicate"
-        seen.add(key)
-        return None
-
-    return rule
+def _setting(rule: Rule, text: str) -> Setting:
+    """The threshold that a user typed."""
+    if rule.takes is bool:
+        raise UsageError(
+            f"--rule {rule.name} takes no value", f"write --rule {rule.name}, or --no-rule {rule.name}"
+        )
+    if rule.words and text not in rule.words:
+        raise UsageError(
+            f"--rule {rule.name}={text[:100]!r} is none of its values", did_you_mean(text, rule.words)
+        )
+    try:
+        value = rule.takes(text)
+    except ValueError:
+        value = None
+    if value is None or text == "" or (_is_number(value) and not 0 <= value < float("inf")):
+        due = {int: "a whole number from 0", float: "a number from 0"}.get(rule.takes, "a text")
+        raise UsageError(f"--rule {rule.name}={text[:100]!r}: {due} is due", f"it drops: {rule.says}")
+    return value  # type: ignore[no-any-return]
 
 
-def fingerprint(trajectory: Trajectory) -> bytes:
-    """What duplicates share: 16 bytes of task, calls and answer, and whether there was a hint."""
-    what = hashlib.blake2b(digest_size=16)
-    calls = [(call.phase, call.key) for call in made(trajectory)]
-    what.update(repr((trajectory.task.get("id"), calls, trajectory.prediction)).encode())
-    what.update((hinted(trajectory) or "").encode())
-    return what.digest()
-
-
-def _correct(trajectory: Trajectory) -> bool | None:
-    task = task_in(trajectory)
-    return correct(trajectory.prediction, task.answer, task.check)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

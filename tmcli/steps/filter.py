@@ -1,100 +1,245 @@
-"""Keep the trajectories that are worth training on; nothing vanishes without a reason."""
+"""Keep the trajectories that are worth training on; nothing vanishes without a reason.
+
+    plan = Plan(chosen("default"))
+    judged = ((line, judge(line)) for line in lines)              # or `verdicts`, elsewhere
+    for line in kept(judged, plan, say): ...
+
+What one line says by itself is found out line by line, here or elsewhere (`verdicts`). The rest is done here,
+in the order of the lines: rules that remember what was kept, stages that ask somebody, and the choice of a
+balanced part. Lines are never rewritten.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+import heapq
+import tempfile
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import orjson
 
 from tmcli.errors import InputError
-from tmcli.filters.rules import Rule, fingerprint, standard
-from tmcli.records import Drop, Trajectory, decode, encode, expect
+from tmcli.filters.duplicates import Seen, fingerprint
+from tmcli.filters.facts import Facts, Mix, mix
+from tmcli.filters.rules import Given, Setting, checks
+from tmcli.filters.view import View
+from tmcli.records import Drop
+
+if TYPE_CHECKING:
+    from tmcli.filters.balance import Balance
+
+MAX_WHY = 500
+"""Characters of a reason that are told: it may quote the model."""
 
 
-def filter_trajectories(
-    records: Iterable[Trajectory],
-    rules: Iterable[Rule],
-    on_drop: Callable[[Trajectory, Drop], None],
-    on_broken: Callable[[Trajectory, InputError], None],
-) -> Iterator[Trajectory]:
-    """The trajectories that pass every rule, unchanged and in order. The others go to `on_drop` with
-    the reason of the first rule they fail; rules with a memory (`duplicate`) come last, so that they
-    remember only what was kept. One whose task is no task record goes to `on_broken`."""
-    rules = list(rules)
-    for trajectory in records:
-        try:
-            reason = _first(rules, trajectory)
-        except InputError as error:
-            on_broken(trajectory, error)
-            continue
-        if reason is None:
-            yield trajectory
-        else:
-            on_drop(trajectory, reason)
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of each line. Plain data, for it goes to workers."""
+
+    settings: dict[Drop, Setting]
+    given: Given = field(default_factory=Given)
+    facts: bool = False
+    """Will a balanced part be chosen?"""
 
 
-def _first(rules: Iterable[Rule], trajectory: Trajectory) -> Drop | None:
-    return next((reason for rule in rules if (reason := rule(trajectory)) is not None), None)
-
-
-def rejected(trajectory: Trajectory, reason: Drop) -> bytes:
-    """The line of a dropped trajectory, with its reason."""
-    return encode(replace(trajectory, extra={**trajectory.extra, "dropped": reason})) + b"\n"
-
-
-# ---- the same on many machines: lines are looked at there, and chosen here -----------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the rules without a memory say of one line."""
+class Verdict(NamedTuple):
+    """What one line says by itself."""
 
     reason: Drop | None = None
-    key: bytes = b""
-    """What its duplicates share, when no rule drops it."""
+    why: str = ""
     error: InputError | None = None
-    readable: bool = True
-    """With an error: the line is a trajectory, but its task is no task record."""
+    """The line is no trajectory, or its task no task."""
+    mix: Mix | None = None
+    exact: int = 0
+    """What exact duplicates share."""
+    words: bytes = b""
+    calls: bytes = b""
+    """What near duplicates share."""
+    facts: Facts | None = None
 
 
-def verdicts(
-    lines: Iterable[bytes], keep: Iterable[str], max_chars: int | None, drop: Container[str]
-) -> list[Verdict]:
+class Judge:
+    """The rules without a memory, ready to be asked."""
+
+    def __init__(self, plan: Plan) -> None:
+        settings = plan.settings
+        self.checks = checks(settings, plan.given)
+        self.exact = "duplicate" in settings
+        self.facts = plan.facts
+        self.words: Any = None
+        self.calls: Any = None
+        if "near_duplicate" in settings or "near_calls" in settings:
+            from tmcli.filters import near
+
+            if "near_duplicate" in settings:
+                self.words = near.WordKeys(float(settings["near_duplicate"] or 0))
+            if "near_calls" in settings:
+                self.calls = near.CallKeys(float(settings["near_calls"] or 0))
+
+    def __call__(self, line: bytes) -> Verdict:
+        try:
+            view = View.of(line)
+            for reason, check in self.checks:
+                why = check(view)
+                if why is not None:
+                    return Verdict(reason, why[:MAX_WHY], None, mix(view))
+        except InputError as error:
+            return Verdict(error=error)
+        return Verdict(
+            None,
+            "",
+            None,
+            mix(view),
+            fingerprint(view) if self.exact else 0,
+            self.words.of(view) if self.words else b"",
+            self.calls.of(view) if self.calls else b"",
+            Facts.of(view) if self.facts else None,
+        )
+
+
+def verdicts(lines: Iterable[bytes], plan: Plan) -> list[Verdict]:
     """One for each line."""
-    rules = standard([*keep, "duplicate"], max_chars, drop)
-    return [_verdict(line, rules) for line in lines]
+    return list(map(Judge(plan), lines))
 
 
-def _verdict(line: bytes, rules: list[Rule]) -> Verdict:
-    try:
-        trajectory = expect(decode(line), Trajectory)
-    except InputError as error:
-        return Verdict(error=error, readable=False)
-    try:
-        reason = _first(rules, trajectory)
-    except InputError as error:
-        return Verdict(error=error)
-    return Verdict(reason, b"" if reason else fingerprint(trajectory))
+class Stage(Protocol):
+    """A rule that asks somebody: `filters/reverify.py`, `filters/judge`. It looks ahead; the order stays."""
+
+    def run(self, items: Iterable[tuple[bytes, Any]]) -> Iterator[tuple[bytes, Any, Drop | None, str]]: ...
 
 
-def choose(
-    judged: Iterable[tuple[bytes, Verdict]],
-    duplicates: bool,
-    on_drop: Callable[[Trajectory, Drop], None],
-    on_broken: Callable[[Trajectory, InputError], None],
-    on_unreadable: Callable[[bytes, InputError], None],
-) -> Iterator[bytes]:
-    """The lines of what `filter_trajectories` gives, with `duplicates` or without. Only what goes elsewhere
-    is decoded here as well."""
-    seen: set[bytes] = set()
+Say = Callable[[bytes, Verdict], None]
+"""Told of each line that is not kept: its verdict has a reason or an error."""
+Judged = Iterable[tuple[bytes, Verdict]]
+
+
+def kept(
+    judged: Judged,
+    plan: Plan,
+    say: Say,
+    stages: Sequence[Stage] = (),
+    balance: Balance | None = None,
+) -> Iterator[tuple[bytes, Verdict]]:
+    """The lines that pass, in order. Of the others `say` is told, in order as well; but those that are left
+    out for the balance come last."""
+    if stages:
+        items = _asked(judged, plan, say, stages)
+    else:
+        items = _new(judged, plan, say)
+    return items if balance is None else _balanced(items, balance, say)
+
+
+def _new(judged: Judged, plan: Plan, say: Say) -> Iterator[tuple[bytes, Verdict]]:
+    """What no rule drops, nor any memory of what was kept."""
+    seen = Seen()
+    words = calls = None
+    if "near_duplicate" in plan.settings or "near_calls" in plan.settings:
+        from tmcli.filters.near import NearSeen
+
+        words, calls = (
+            NearSeen(float(plan.settings[name] or 0)) if name in plan.settings else None
+            for name in ("near_duplicate", "near_calls")
+        )
     for line, verdict in judged:
-        reason = "duplicate" if verdict.reason is None and verdict.key in seen else verdict.reason
-        if verdict.error is not None and not verdict.readable:
-            on_unreadable(line, verdict.error)
-        elif verdict.error is not None:
-            on_broken(expect(decode(line), Trajectory), verdict.error)
-        elif reason is not None:
-            on_drop(expect(decode(line), Trajectory), reason)
+        if verdict.reason is None and verdict.error is None:
+            if verdict.exact and not seen.add(verdict.exact):
+                verdict = verdict._replace(reason="duplicate")
+            elif words and verdict.words and words.seen(verdict.words):
+                verdict = verdict._replace(reason="near_duplicate")
+            elif calls and verdict.calls and calls.seen(verdict.calls):
+                verdict = verdict._replace(reason="near_calls")
+            else:
+                yield line, verdict
+                continue
+        say(line, verdict)
+
+
+def _asked(judged: Judged, plan: Plan, say: Say, stages: Sequence[Stage]) -> Iterator[tuple[bytes, Verdict]]:
+    """What passes the stages too."""
+    order = _Order(say)
+    items: Any = order.numbered(_new(judged, plan, order.drop))
+    for stage in stages:
+        items = _through(stage, items, order)
+    for line, (number, verdict) in items:
+        order.end(number)
+        yield line, verdict
+
+
+def _through(stage: Stage, items: Any, order: _Order) -> Iterator[tuple[bytes, tuple[int, Verdict]]]:
+    for line, (number, verdict), reason, why in stage.run(items):
+        if reason is None:
+            yield line, (number, verdict)
         else:
-            if not duplicates:
-                seen.add(verdict.key)
-            yield line
+            order.end(number, (line, verdict._replace(reason=reason, why=why[:MAX_WHY])))
+
+
+class _Order:
+    """Tells what is dropped in the order of the lines, however far stages look ahead of what they give."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._n = 0
+        self._open: deque[int] = deque()
+        """Numbers of those with the stages, and since."""
+        self._ended: set[int] = set()
+        self._waiting: list[tuple[int, bytes, Verdict]] = []
+
+    def numbered(self, items: Judged) -> Iterator[tuple[bytes, tuple[int, Verdict]]]:
+        for line, verdict in items:
+            self._n += 1
+            self._open.append(self._n)
+            yield line, (self._n, verdict)
+
+    def drop(self, line: bytes, verdict: Verdict) -> None:
+        """One that the stages never see."""
+        self._n += 1
+        if not self._open:
+            self._say(line, verdict)
+        else:
+            heapq.heappush(self._waiting, (self._n, line, verdict))
+
+    def end(self, number: int, dropped: tuple[bytes, Verdict] | None = None) -> None:
+        """A stage gave it back; the last one, or it is dropped."""
+        if dropped is not None:
+            heapq.heappush(self._waiting, (number, *dropped))
+        self._ended.add(number)
+        while self._open and self._open[0] in self._ended:
+            self._ended.remove(self._open.popleft())
+        while self._waiting and (not self._open or self._waiting[0][0] < self._open[0]):
+            self._say(*heapq.heappop(self._waiting)[1:])
+
+
+def _balanced(items: Judged, balance: Balance, say: Say) -> Iterator[tuple[bytes, Verdict]]:
+    """A balanced part of them. They wait in a temporary file until all are known."""
+    mixes: dict[Mix | None, int] = {}
+    which = array("L")
+    with tempfile.TemporaryFile() as spool:
+        for line, verdict in items:
+            assert verdict.facts is not None
+            balance.add(verdict.facts)
+            which.append(mixes.setdefault(verdict.mix, len(mixes)))
+            spool.write(line + b"\n")
+        left_out = balance.chosen()
+        names = list(mixes)
+        spool.seek(0)
+        for i, line in enumerate(spool):
+            reason = left_out.get(i)
+            verdict = Verdict(reason, mix=names[which[i]])
+            if reason is None:
+                yield line[:-1], verdict
+            else:
+                say(line[:-1], verdict)
+
+
+def rejected(line: bytes, reason: Drop, why: str) -> bytes:
+    """The line of a dropped trajectory, with its reason; every other byte as it was."""
+    told = b'"dropped":%s,"dropped_why":%s}' % (orjson.dumps(reason), orjson.dumps(why, default=str))
+    if b'"dropped' in line:  # it was dropped before, perhaps
+        record = orjson.loads(line)
+        record.pop("dropped", None)
+        record.pop("dropped_why", None)
+        line = orjson.dumps(record)
+    return line.rstrip()[:-1] + b"," + told

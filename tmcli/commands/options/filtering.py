@@ -1,0 +1,148 @@
+"""What `tm filter` drops: presets, rules, and the options that rules of their own belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tmcli.commands.options import words
+from tmcli.errors import UsageError
+
+if TYPE_CHECKING:  # `tm --help` needs the options, not what the methods need
+    from tmcli.filters.balance import Balance
+    from tmcli.filters.rules import Given, Setting
+    from tmcli.records import Drop
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which rules, and how strict."""
+
+    preset: Annotated[
+        Literal["strict", "default", "off"],
+        typer.Option("--preset", help="The rules to begin with; --list-rules shows them."),
+    ] = "default"
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule", metavar="NAME[=VALUE],...", help="Drop by this rule too, or by this threshold."
+        ),
+    ] = None
+    no_rule: Annotated[
+        list[str] | None, typer.Option("--no-rule", metavar="NAME,...", help="Do not drop by this rule.")
+    ] = None
+    list_rules: Annotated[
+        bool, typer.Option("--list-rules", help="Show all rules and what they are set to, and stop.")
+    ] = False
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            metavar="EXPR",
+            help="Keep only what this CEL expression over the fields is true for: 'size(turns) < 9'.",
+        ),
+    ] = ""
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="MODEL",
+            help="Count tokens as this model does, where a trajectory holds none (too_many_tokens).",
+        ),
+    ] = None
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--decontaminate",
+            metavar="FILE|SUITE",
+            help="Drop what shares its question's words, or its tools, with these tasks: tests, say.",
+        ),
+    ] = None
+
+    def settings(self, *options: str) -> dict[Drop, Setting]:
+        """The rules that are on; `options`: others that turn rules on and were given."""
+        from tmcli.filters.rules import RULES, chosen
+
+        given = {*options}
+        given |= {"--keep"} if self.keep else set()
+        given |= {"--decontaminate"} if self.decontaminate else set()
+        every = [one for text in self.rule or [] for one in words(text)]
+        settings = chosen(self.preset, every, [one for text in self.no_rule or [] for one in words(text)])
+        asked = {word.partition("=")[0].strip() for word in every}
+        for rule in RULES.values():
+            if rule.option and rule.option not in given:
+                if rule.name in asked:
+                    raise UsageError(f"--rule {rule.name} needs {rule.option}", f"add {rule.option}")
+                settings.pop(rule.name, None)
+        if self.tokenizer and "too_many_tokens" not in settings:
+            raise UsageError("--tokenizer counts for too_many_tokens", "add --rule too_many_tokens=N")
+        return settings
+
+    def given(self) -> Given:
+        from tmcli.filters.rules import Given
+
+        tests = None
+        if self.decontaminate:
+            from tmcli.filters.contamination import TestSet
+
+            tests = TestSet.read(self.decontaminate)
+        if self.keep:
+            from tmcli.filters import expression
+
+            expression.check(self.keep)
+        return Given(self.keep, self.tokenizer, tests)
+
+    def table(self) -> str:
+        """All rules, as `--list-rules` shows them."""
+        from tmcli.filters.rules import RULES, chosen, shown
+
+        every = [one for text in self.rule or [] for one in words(text)]
+        now = chosen(self.preset, every, [one for text in self.no_rule or [] for one in words(text)])
+        head = ("rule", "default", "strict", "now", "drops")
+        rows = [
+            (
+                rule.name,
+                shown(rule.default),
+                shown(rule.strict),
+                shown(now.get(rule.name)),
+                rule.says + (f" (with {rule.option})" if rule.option else ""),
+            )
+            for rule in RULES.values()
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (head, *rows)
+        )
+
+
+@dataclass(frozen=True)
+class Balancing:
+    """How much of each kind."""
+
+    per_task: Annotated[
+        int | None, typer.Option("--per-task", min=1, metavar="K", help="At most K of a task (over_task).")
+    ] = None
+    per_tool: Annotated[
+        int | None,
+        typer.Option("--per-tool", min=1, metavar="K", help="At most K that call the same tool (over_tool)."),
+    ] = None
+    per_stratum: Annotated[
+        int | None,
+        typer.Option(
+            "--per-stratum",
+            min=1,
+            metavar="K",
+            help="At most K of a toolbox, number of hops and drift together (over_stratum).",
+        ),
+    ] = None
+
+    def balance(self) -> Balance | None:
+        """None: all may stay."""
+        if self.per_task is None and self.per_tool is None and self.per_stratum is None:
+            return None
+        from tmcli.filters.balance import Balance
+
+        return Balance(self.per_task, self.per_tool, self.per_stratum)

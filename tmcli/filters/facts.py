@@ -1,0 +1,75 @@
+"""What is remembered of a survivor to balance a data set: small, and independent of the line."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import orjson
+
+from tmcli.filters.view import View
+
+MAX_NAME = 200
+"""Characters of a name that are kept: names come from outside."""
+
+
+class Facts(NamedTuple):
+    """One trajectory among the others."""
+
+    task: str
+    toolbox: str
+    hops: str
+    drift: str
+    """The kinds, joined by `+`; "none" without any."""
+    tools: tuple[str, ...]
+    """Names that were called, each once, sorted."""
+    length: int
+    """Bytes of the line."""
+    calls: int
+    """64 bits of the sequence of calls: phases and names."""
+
+    @classmethod
+    def of(cls, view: View) -> Facts:
+        toolbox, hops, drift = strata(view)
+        readable = [(call.phase, call.name) for call in view.calls if call.readable]
+        names = sorted({name[:MAX_NAME] for _, name in readable})
+        signature = hashlib.blake2b(orjson.dumps(readable), digest_size=8).digest()
+        return cls(
+            view.task.id[:MAX_NAME],
+            toolbox,
+            hops,
+            drift,
+            tuple(names),
+            len(view.line),
+            int.from_bytes(signature, "little"),
+        )
+
+
+def strata(view: View) -> tuple[str, str, str]:
+    """(toolbox, hops, drift) as the task's tags tell; `-` where they do not."""
+    tags = view.task.tags
+    drift = tags.get("drift")
+    if isinstance(drift, list):
+        drift = "+".join(map(str, drift)) or "none"
+    return tag(tags.get("toolbox")), tag(tags.get("hops")), tag(drift)
+
+
+def tag(value: object) -> str:
+    return "-" if value is None else str(value)[:MAX_NAME]
+
+
+class Mix(NamedTuple):
+    """What kinds of trajectory there are, for the summary."""
+
+    toolbox: str
+    hops: str
+    drift: str
+    stop: str
+    phases: str
+    """trial, execution, or trial+execution."""
+
+
+def mix(view: View) -> Mix:
+    phases = {turn["phase"] for turn in view.turns}
+    both = "trial+execution" if len(phases) > 1 else next(iter(phases), "-")
+    return Mix(*strata(view), view.stop, both)
