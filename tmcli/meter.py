@@ -142,9 +142,13 @@ class Meter:
         """An episode ended; invalid ones tell too little of what one takes."""
         usage = trajectory.usage
         if trajectory.status == "ok":
-            self.ended += 1
-            more = (usage.get("turns", 0), usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
-            self._sums = (self._sums[0] + more[0], self._sums[1] + more[1], self._sums[2] + more[2])
+            self.took(usage.get("turns", 0), usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+
+    def took(self, requests: int, prompt_tokens: int, completion_tokens: int) -> None:
+        """What one episode took, or one trajectory that is judged, by whatever it was answered."""
+        self.ended += 1
+        old = self._sums
+        self._sums = (old[0] + requests, old[1] + prompt_tokens, old[2] + completion_tokens)
 
     def _limits(self) -> Iterator[tuple[str, float, float, float]]:
         """(what, used so far, at most, what an episode takes) of each limit that is set."""
