@@ -57,6 +57,8 @@ class Finding:
 class Reverify:
     """One world of tools for all trajectories."""
 
+    word = "reverify"
+
     def __init__(self, concurrency: int = 8, timeout_s: float = 10.0) -> None:
         """`concurrency`: episodes at once. `timeout_s`: of one call of a tool."""
         self.counts: Counter[str] = Counter(reproduced=0, not_reproduced=0, not_checked=0)
@@ -73,6 +75,11 @@ class Reverify:
                 self.first = self.first or finding.why
             wrong = finding.state == "not_reproduced"
             yield line, mine, "not_reproduced" if wrong else None, finding.why if wrong else ""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For a `run` record."""
+        return dict(self.counts)
 
     def tell(self) -> None:
         """Say once what could not be checked."""

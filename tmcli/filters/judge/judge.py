@@ -44,6 +44,8 @@ USED_UP = "not asked: the budget is used up"
 class Judge:
     """One model and its questions, for all trajectories."""
 
+    word = "judge"
+
     def __init__(
         self,
         policy: str,
@@ -91,6 +93,17 @@ class Judge:
             if why is None and "not_judged" in self.drop:
                 reason, why = "not_judged", verdict.missing(judged)
             yield verdict.keep(line, judged), mine, None if why is None else reason, why or ""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What came of each question, and what it took, for a `run` record."""
+        found: dict[str, float] = {
+            f"{name}_{word}": n for name, counts in self.answers.items() for word, n in counts.items()
+        }
+        meter = self.meter
+        found |= {"requests": meter.requests, "cached": meter.cached}
+        found |= {"prompt_tokens": meter.prompt_tokens, "completion_tokens": meter.completion_tokens}
+        return found if meter.usd is None else found | {"usd": round(meter.usd, 10)}
 
     def tell(self) -> None:
         """What it took, and whether some are not judged."""
