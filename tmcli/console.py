@@ -124,6 +124,8 @@ class Progress:
         self.label = label
         self.more = more
         self.done = 0
+        self.before = 0
+        """How many were done when this began."""
         self.counts: dict[str, int] = {}
         self.measured: dict[str, float] = {}
         self.live = False
@@ -132,6 +134,11 @@ class Progress:
     @property
     def seconds(self) -> float:
         return monotonic() - self.started_at
+
+    @property
+    def made(self) -> int:
+        """How many were done here."""
+        return self.done - self.before
 
     def advance(self, n: int = 1, **counts: int) -> None:
         """`n` more are done; `counts` adds to named numbers (`ok=1, errors=2`)."""
@@ -143,8 +150,12 @@ class Progress:
             note(", ".join([self.line(), *(piece.text for piece in self.more()), *self._eta()]))
 
     def step(self, step: int, total: int, logs: Mapping[str, float]) -> None:
-        """A trainer stands at `step` of `total`; what it measured is shown beside it."""
+        """A trainer stands at `step` of `total`; what it measured is shown beside it. Without a measure, it
+        goes on from there."""
         self.total = total
+        if not logs:
+            self.done = self.before = step
+            return
         self.measured = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
         self.advance(step - self.done)
 
@@ -153,7 +164,7 @@ class Progress:
         of = "" if self.total is None else f" of {self.total}"
         counts = ", ".join(self._counts())
         seconds = self.seconds
-        speed = f", {rate(self.done, seconds)}" if self.done and seconds >= 1 else ""
+        speed = f", {rate(self.made, seconds)}" if self.made and seconds >= 1 else ""
         return f"{self.label}: {self.done}{of} in {seconds:.0f} s{f' ({counts})' if counts else ''}{speed}"
 
     def live_line(self, width: int) -> str:
@@ -163,8 +174,8 @@ class Progress:
         if self.total:
             pieces.append(Piece(f"{self.done / self.total:.0%}", 20))
         pieces += (Piece(count, 80) for count in self._counts() if not count.endswith(" 0"))
-        if self.done:
-            pieces.append(Piece(rate(self.done, self.seconds), 60))
+        if self.made:
+            pieces.append(Piece(rate(self.made, self.seconds), 60))
         pieces += self.more()
         pieces += (Piece(eta, 70) for eta in self._eta())
         if not self.done:
@@ -173,11 +184,11 @@ class Progress:
 
     def _eta(self) -> list[str]:
         left = 0 if self.total is None else self.total - self.done
-        return [f"eta {clock(left * self.seconds / self.done)}"] if self.done and left > 0 else []
+        return [f"eta {clock(left * self.seconds / self.made)}"] if self.made and left > 0 else []
 
     def _counts(self) -> list[str]:
         # a snapshot: the live line is drawn from a thread of its own
-        measured = (f"{name} {value:.3g}" for name, value in list(self.measured.items()))
+        measured = (f"{name} {figure(value)}" for name, value in list(self.measured.items()))
         return [*(f"{name} {count}" for name, count in list(self.counts.items())), *measured]
 
 
@@ -192,6 +203,15 @@ def fit(pieces: Iterable[Piece], width: int) -> str:
     while len(left) > 1 and len("  ".join(piece.text for piece in left)) > width:
         del left[min(range(len(left)), key=lambda i: (left[i].weight, -i))]
     return "  ".join(piece.text for piece in left)[: max(0, width)]
+
+
+def figure(value: float) -> str:
+    """Three digits that count, and no exponent where there are more.
+
+    >>> figure(0.12345), figure(1234.5)
+    ('0.123', '1234')
+    """
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def rate(n: float, seconds: float) -> str:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from typing import Any
 
 GRACE_S = 3.0
-"""How long handing over may take after a stop."""
+"""How long handing over may take after a stop, if nobody asks for more."""
 
-_told: list[Callable[[bool], bool]] = []
+_told: list[tuple[Callable[[bool], bool], float]] = []
 _came: list[int] = []
 """The signals of this run, in order."""
 
@@ -35,13 +35,14 @@ def install() -> None:
 
 
 @contextmanager
-def told_to(stop: Callable[[bool], bool]) -> Iterator[None]:
+def told_to(stop: Callable[[bool], bool], grace_s: float = GRACE_S) -> Iterator[None]:
     """`stop(now)` is told of signals. It is called in a signal handler: it must only pass the word on."""
-    _told.append(stop)
+    told = (stop, grace_s)
+    _told.append(told)
     try:
         yield
     finally:
-        _told.remove(stop)
+        _told.remove(told)
         if _came:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -61,11 +62,11 @@ def _came_in(number: int, frame: Any) -> None:  # noqa: ARG001 - as Python calls
     before = len(_came) > 1 or (bool(_came) and _came[0] != signal.SIGINT)
     now = number != signal.SIGINT or bool(_came)
     _came.append(number)
-    if before or not [stop for stop in _told if stop(now)]:
+    if before or not (heard := [grace_s for stop, grace_s in _told if stop(now)]):
         raise KeyboardInterrupt
     if now:
         signal.signal(signal.SIGALRM, _too_late)
-        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+        signal.setitimer(signal.ITIMER_REAL, max(heard))
 
 
 def _too_late(number: int, frame: Any) -> None:  # noqa: ARG001

@@ -1,0 +1,192 @@
+"""The life of a training run: when it saves, holds out, stops, and what it tells of itself.
+
+    life = Life(part, Watch(save_every=50), evaluating=True)
+    trainer.add_callback(life)
+    with signals.told_to(life.asked_to_stop, GRACE_S):
+        trainer.train(resume_from_checkpoint=life.going_on_from())
+    if life.stopped: ...                          # Ctrl-C or SIGTERM: saved, to be resumed
+
+The trainer's own checkpoints are what a run goes on from (`checkpoint.part`). One is taken every
+`save_every` steps, whenever the held-out loss is the lowest so far, and when the run is told to stop.
+Several processes agree on each of these, for they have to do it in the same step.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch.distributed
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import load_model
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import load_sharded_checkpoint
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from tmcli import checkpoint, console
+from tmcli.checkpoint import Metrics
+from tmcli.records import Json
+from tmcli.trainer import SHOWN, LoggedSteps, OnStep
+
+GRACE_S = 25.0
+"""How long the step at hand and saving may take after SIGTERM; schedulers kill after 30 s."""
+
+SAVE_EVERY_S = 600.0
+"""How often to save where no number of steps is given."""
+
+NOTHING, SAVE, STOP = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What does not change the result of a run: when to save, and who is told."""
+
+    save_every: int = 0
+    """Steps; 0 is about every ten minutes."""
+    report_to: tuple[str, ...] = ()
+    """Trackers, of `reporters.py`."""
+
+
+class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no types for it
+    """Saves, holds out, stops. `best_step` is where the held-out loss was lowest, 0 when nowhere."""
+
+    def __init__(self, part: Path, watch: Watch, *, eval_every: int, patience: int) -> None:
+        self.part = part
+        self.watch = watch
+        self.eval_every = eval_every
+        """0: nothing is held out."""
+        self.patience = patience
+        self.stopped = False
+        self.best_step = 0
+        self._asked = False
+        self._saved_at = monotonic()
+
+    def asked_to_stop(self, now: bool) -> bool:
+        """A signal came; in a signal handler."""
+        again, self._asked = self._asked, True
+        if not again:
+            with suppress(RuntimeError):  # in the middle of something else that is being said
+                console.note("saving after this step" + ("" if now else "; Ctrl-C again stops at once"))
+        # torchrun passes a signal on that its children had already; it kills who takes too long
+        return not again or checkpoint.n_processes() > 1
+
+    def going_on_from(self) -> str | None:
+        """The folder of the trainer's checkpoint to load, once the first process has tidied up."""
+        _wait_for_all()
+        left = checkpoint.saved(self.part)
+        return None if left is None else str(left.path)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        last = state.global_step >= state.max_steps
+        due = NOTHING if last else _agreed(self._due(state.global_step))
+        if due:
+            control.should_save = True
+        if due == STOP:
+            control.should_training_stop = self.stopped = True
+        elif self.eval_every:
+            control.should_evaluate = last or state.global_step % self.eval_every == 0
+
+    def _due(self, step: int) -> int:
+        if self._asked:
+            return STOP
+        if self.watch.save_every:
+            return SAVE if step % self.watch.save_every == 0 else NOTHING
+        return SAVE if monotonic() - self._saved_at >= SAVE_EVERY_S else NOTHING
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Json,
+        **kwargs: Any,
+    ) -> None:
+        """The best so far is saved: its weights are the result."""
+        best = math.inf if state.best_metric is None else state.best_metric
+        if metrics["eval_loss"] < best:
+            state.best_metric, state.best_global_step = metrics["eval_loss"], state.global_step
+            control.should_save = True
+        waited = state.global_step - (state.best_global_step or 0)
+        if self.patience and waited >= self.patience * self.eval_every:
+            control.should_training_stop = True
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        _wait_for_all()  # each writes its own random state
+        self._saved_at = monotonic()
+        if state.is_world_process_zero:
+            folder = self.part / f"checkpoint-{state.global_step}"
+            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
+            best = {state.best_global_step} if state.best_global_step else set()
+            checkpoint.mark_saved(self.part, state.global_step, state.max_steps, best)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.best_step = state.best_global_step or 0
+
+
+class Told(LoggedSteps):
+    """Each logged step to `metrics.jsonl` and to the caller, who also learns how fast it goes."""
+
+    def __init__(self, metrics: Metrics, on_step: OnStep, n_tokens: int) -> None:
+        super().__init__(metrics, on_step)
+        self.n_tokens = n_tokens
+        """In one pass over the data."""
+        self._began = (0.0, 0.0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._began = (monotonic(), state.epoch or 0.0)
+        if state.global_step:  # what earlier lives did is not this one's speed
+            self.on_step(state.global_step, state.max_steps, {})
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Json | None = None,
+        **kwargs: Any,
+    ) -> None:
+        line = {"step": state.global_step, **(logs or {})}
+        self.metrics.write(line)
+        at, epoch = self._began
+        shown = {name: line[key] for key, name in (SHOWN | {"eval_loss": "held out"}).items() if key in line}
+        if "loss" in line:
+            shown["tokens/s"] = (line["epoch"] - epoch) * self.n_tokens / max(monotonic() - at, 1e-3)
+        self.on_step(state.global_step, state.max_steps, shown)
+
+
+def keep_best(model: Any, part: Path, step: int) -> None:
+    """Give the model the weights that it had at `step`."""
+    folder = part / f"checkpoint-{step}"
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    elif (folder / SAFE_WEIGHTS_INDEX_NAME).exists():
+        load_sharded_checkpoint(model, str(folder), strict=False)
+    else:
+        load_model(model, str(folder / SAFE_WEIGHTS_NAME), strict=False)  # tied weights are there once
+
+
+def _wait_for_all() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _agreed(due: int) -> int:
+    """What any of the processes wants."""
+    if not torch.distributed.is_initialized():
+        return due
+    device = torch.device("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+    wanted = torch.tensor(due, device=device)
+    torch.distributed.all_reduce(wanted, torch.distributed.ReduceOp.MAX)
+    return int(wanted.item())
