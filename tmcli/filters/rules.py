@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tmcli.errors import UsageError, did_you_mean
-from tmcli.filters import answers, dialogue, limits
+from tmcli.filters import answers, dialogue, expression, judge, language, limits
 from tmcli.filters.view import View
 from tmcli.records import Drop
 
@@ -82,8 +82,35 @@ _TABLE = [
     Rule("protocol", "an execution turn with an unreadable call", plain(dialogue.protocol), True, True),
     Rule("too_long", "more than N characters in the dialogue", limits.too_long, None, None, int),
     Rule("too_many_turns", "more than N assistant turns", limits.too_many_turns, None, 12, int),
+    Rule(
+        "language",
+        "prose in another language than these (en, or en|de)",
+        language.language,
+        None,
+        None,
+        str,
+    ),
     Rule("hinted", "right only after --hints told it was wrong", plain(dialogue.hinted), None, True),
+    Rule(
+        "expression",
+        "what --keep is not true for",
+        lambda _, text: expression.expression(text),
+        True,
+        True,
+        needs="keep",
+        option="--keep",
+    ),
     Rule("duplicate", "task, calls and answer of one that was kept", None, True, True),
+    Rule(
+        "not_reproduced",
+        "the tools, asked again, reply something else",
+        None,
+        True,
+        True,
+        option="--reverify",
+    ),
+    Rule("judged_no", "a judge said no to a question", plain(judge.judged_no), None, None),
+    Rule("not_judged", "a judge gave no verdict on a question", plain(judge.not_judged), None, None),
 ]
 RULES: dict[Drop, Rule] = {rule.name: rule for rule in _TABLE}
 
