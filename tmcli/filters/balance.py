@@ -34,7 +34,7 @@ class Balance:
         self.per_stratum = per_stratum
         self._tasks = array("Q")
         self._calls = array("Q")
-        self._lengths = array("Q")
+        self._lengths = array("I")
         self._strata = array("I")
         self._tools = array("I")
         """Of all, one after the other; the others, one a survivor."""
@@ -61,7 +61,7 @@ class Balance:
             return []
         tasks, order = self._order()
         of_task, of_tool, of_stratum = (
-            array("Q", bytes(8 * size)) for size in (n, len(self._tool_numbers), len(self._stratum_numbers))
+            array("I", bytes(4 * size)) for size in (n, len(self._tool_numbers), len(self._stratum_numbers))
         )
         out: list[Drop | None] = [None] * n
         for i in order:
@@ -85,13 +85,14 @@ class Balance:
         import numpy as np
 
         tasks = np.unique(np.frombuffer(self._tasks, np.uint64), return_inverse=True)[1]
-        calls, lengths = (np.frombuffer(of, np.uint64) for of in (self._calls, self._lengths))
-        strata = np.frombuffer(self._strata, np.uint32)
-        again = _turn([tasks, calls], np.lexsort((lengths, calls, tasks)))
-        in_task = _turn([tasks], np.lexsort((lengths, again, tasks)))
-        in_stratum = _turn([strata], np.lexsort((lengths, in_task, strata)))
-        order = np.lexsort((strata, in_stratum))
-        return array("q", tasks.tobytes()), array("q", order.tobytes())
+        tasks = tasks.astype(np.uint32)
+        calls = np.frombuffer(self._calls, np.uint64)
+        lengths, strata = (np.frombuffer(of, np.uint32) for of in (self._lengths, self._strata))
+        turn = _turn([tasks, calls], np.lexsort((lengths, calls, tasks)))
+        turn = _turn([tasks], np.lexsort((lengths, turn, tasks)))
+        turn = _turn([strata], np.lexsort((lengths, turn, strata)))
+        order = np.lexsort((strata, turn)).astype(np.uint32)
+        return array("I", tasks.tobytes()), array("I", order.tobytes())
 
 
 def _turn(groups: list[np.ndarray], order: np.ndarray) -> np.ndarray:
@@ -102,6 +103,7 @@ def _turn(groups: list[np.ndarray], order: np.ndarray) -> np.ndarray:
     new = np.ones(n, bool)
     new[1:] = np.logical_or.reduce([group[order][1:] != group[order][:-1] for group in groups])
     starts = np.flatnonzero(new)
-    turns = np.empty(n, np.int64)
-    turns[order] = np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
+    turns = np.empty(n, np.uint32)
+    starts = np.repeat(starts, np.diff(np.append(starts, n)))
+    turns[order] = np.arange(n) - starts
     return turns

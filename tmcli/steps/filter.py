@@ -226,7 +226,7 @@ def _balanced(items: Judged, balance: Balance, say: Say) -> Iterator[tuple[bytes
         names = list(mixes)
         spool.seek(0)
         for i, line in enumerate(spool):
-            reason = left_out.get(i)
+            reason = left_out[i]
             verdict = Verdict(reason, mix=names[which[i]])
             if reason is None:
                 yield line[:-1], verdict
