@@ -16,8 +16,8 @@ from typing import Any
 
 PIECE = 3
 LIKE = 0.6
-PERMUTATIONS = 128
-BANDS = 32
+PERMUTATIONS = 256
+BANDS = 64
 """Of two questions that are 0.6 alike, 99 of 100 share a band; what is found so is compared."""
 
 
