@@ -10,6 +10,7 @@ know. Long texts are cut, and say so.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -28,7 +29,7 @@ MAX_SCHEMA = 1500
 """Characters of one tool's parameters; of longer ones only the names are shown."""
 
 _BREAKS = re.compile(
-    "[\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+    "[\x80-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 """What some take for the end of a line, or cannot see."""
 
@@ -92,4 +93,4 @@ def _cut(text: str, most: int = MAX_TEXT) -> str:
 
 def _line(value: Any) -> str:
     """One line, whoever reads it."""
-    return _BREAKS.sub(lambda match: ascii(match.group())[1:-1], orjson.dumps(value).decode())
+    return _BREAKS.sub(lambda match: json.dumps(match.group())[1:-1], orjson.dumps(value).decode())
