@@ -65,6 +65,18 @@ def plain(check: Check) -> Callable[[Setting], Check]:
     return lambda _: check
 
 
+def _contaminated_query(n: int, tests: Any) -> Check:
+    from tmcli.filters import contamination
+
+    return contamination.check_query(n, tests)
+
+
+def _contaminated_tool(by: Literal["schema", "name", "both"], tests: Any) -> Check:
+    from tmcli.filters import contamination
+
+    return contamination.check_tool(by, tests)
+
+
 _TABLE = [
     Rule("invalid_status", "the world broke, not the model", plain(dialogue.invalid_status), True, True),
     Rule("role_order", "messages in an order no chat has", plain(dialogue.role_order), True, True),
@@ -100,7 +112,30 @@ _TABLE = [
         needs="keep",
         option="--keep",
     ),
+    Rule(
+        "contaminated_query",
+        "N words in a row of a test's question, or all of a shorter one",
+        _contaminated_query,
+        12,
+        12,
+        int,
+        needs="tests",
+        option="--decontaminate",
+    ),
+    Rule(
+        "contaminated_tool",
+        "a tool of a test: by what it takes, by its name, or by both",
+        _contaminated_tool,
+        "schema",
+        "both",
+        str,
+        ("schema", "name", "both"),
+        "tests",
+        "--decontaminate",
+    ),
     Rule("duplicate", "task, calls and answer of one that was kept", None, True, True),
+    Rule("near_duplicate", "most words those of one that was kept (0.5 to 1)", None, None, 0.9, float),
+    Rule("near_calls", "most calls those of one that was kept (0.5 to 1)", None, None, None, float),
     Rule(
         "not_reproduced",
         "the tools, asked again, reply something else",
