@@ -38,7 +38,7 @@ NAMES: dict[str, Callable[[View], Any]] = {
     "n_errors": lambda view: sum(not call.ok for call in view.calls),
     "n_tools": lambda view: len(view.tools),
     "n_chars": lambda view: sum(len(message.get("content") or "") for message in view.messages),
-    "hinted": lambda view: any(turn.get("hint") for turn in view.turns),
+    "n_hints": lambda view: sum(bool(turn.get("hint")) for turn in view.turns),
 }
 """What is computed when it is named. `correct` is null where nobody knows; `n_trials` are calls."""
 
@@ -113,7 +113,8 @@ def _unread(text: str, said: str) -> tuple[str, str]:
     found = [(int(line), int(at), what) for line, at, what in _PLACE.findall(said)]
     line, at, what = next((one for one in found if "Incomplete" not in one[2]), (1, 1, "it cannot be read"))
     what = _EXPECTING.sub("", what).replace("'<EOF>'", "its end")
-    shown = (text.splitlines() or [""])[min(line, text.count("\n") + 1) - 1]
+    lines = text.split("\n")
+    shown = lines[min(line, len(lines)) - 1]
     start = max(0, at - 40)
     mark = f"{shown[start : at - 1]} >>> {shown[at - 1 : at + 39]}".strip()
     place = f"character {at}" if "\n" not in text else f"line {line}, character {at}"
