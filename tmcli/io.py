@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -216,27 +216,79 @@ class Lines:
 
 @contextmanager
 def open_output(
-    path: str, *, to: Form | None = None, force: bool = False, flush_each: bool = False
+    path: str,
+    *,
+    to: Form | None = None,
+    force: bool = False,
+    flush_each: bool = False,
+    per_file: int | None = None,
 ) -> Iterator[LineWriter]:
     """Where records go: stdout (`-`), or a file that appears whole when all went well.
 
     stdout gets blocks while records are quick, else each record at once; `flush_each`: always at once.
+    `per_file`: as many records a file, `out.jsonl` is out-00000.jsonl, out-00001.jsonl ... then.
     """
     form = form_of(path, to)
+    if per_file is not None:
+        if path == "-" or streams.is_device(path):
+            problem = f"{path} is one stream, not files of {per_file} records"
+            raise UsageError(problem, "name a file: -o out.jsonl")
+        with streams.NewFiles(path, force=force) as files, Parts(files, path, form, per_file) as parts:
+            yield parts
+        return
     if path in ("-", "/dev/stdout"):
         out = streams.stdout()
         with _writer(out, form, 0.0 if flush_each else 0.2) as writer:
             yield writer
         out.flush()
         return
-    # a file is never flushed early: in gzip and zstd that would make the bytes depend on the clock
+    with streams.new_file(path, force=force) as sink, _file(sink, path, form) as writer:
+        yield writer
+
+
+@contextmanager
+def _file(sink: streams.Sink, path: str, form: Form) -> Iterator[LineWriter]:
+    """A file is never flushed early: in gzip and zstd that would make the bytes depend on the clock."""
     with (
-        streams.new_file(path, force=force) as sink,
         sink.buffered() as out,
         _packed(out, path) as packed,
         _writer(packed, form, inf) as writer,
     ):
         yield writer
+
+
+class Parts:
+    """One file after the other, each of `per_file` records; without any record one that is empty."""
+
+    def __init__(self, files: streams.NewFiles, path: str, form: Form, per_file: int) -> None:
+        self._files, self._path, self._form, self._per_file = files, path, form, per_file
+        self._n = per_file
+        self._out: LineWriter | None = None
+        self._open = ExitStack()
+
+    def write(self, record: AnyRecord) -> None:
+        self.write_line(encode(record))
+
+    def write_line(self, line: bytes) -> None:
+        if self._out is None or self._n == self._per_file:
+            self._out = self._next()
+        self._out.write_line(line)
+        self._n += 1
+
+    def _next(self) -> LineWriter:
+        self._open.close()
+        self._n = 0
+        sink = self._open.enter_context(self._files.next())
+        self._open.callback(sink.sync)
+        return self._open.enter_context(_file(sink, self._path, self._form))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None and self._out is None:
+            self._next()
+        self._open.__exit__(*error)
 
 
 def form_of(path: str, to: Form | None = None) -> Form:

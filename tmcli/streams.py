@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import stat
 import sys
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Self, cast
 
 from tmcli.errors import InputError, OutputError
 
@@ -179,6 +180,7 @@ class _Unzstd(io.RawIOBase):
 
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 class Sink(io.RawIOBase):
@@ -296,9 +298,9 @@ def new_file(path: str, *, force: bool) -> Iterator[Sink]:
             yield sink
         return
     final = Path(path).resolve()  # a link stays one
-    part = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    part = _part(final)
     try:
-        with open_sink(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, at=str(part)) as sink:
+        with open_sink(path, CREATE, at=str(part)) as sink:
             yield sink
             sink.sync()
         check_new(path, force=force)
@@ -307,6 +309,72 @@ def new_file(path: str, *, force: bool) -> Iterator[Sink]:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def _part(final: Path) -> Path:
+    """What a file is called while it grows."""
+    return final.with_name(f".{final.name}.{os.getpid()}.tmp")
+
+
+class NewFiles:
+    """A set of files, `out.jsonl` as out-00000.jsonl, out-00001.jsonl ...: together at the end, or none.
+
+    Raises `OutputError` where one of a set with this name is there, unless `force`: then it is replaced as a
+    whole. As a context manager, it makes the set appear when the block ends without an error.
+    """
+
+    def __init__(self, path: str, *, force: bool) -> None:
+        self._path = Path(path)
+        name = re.fullmatch(r"(.+?)((?:\.[^.]+)?(?:\.gz|\.zst)?)", self._path.name)
+        self._stem, self._suffix = name.groups() if name else (self._path.name, "")
+        self._force = force
+        self._finals: list[Path] = []
+        self._check()
+
+    def next(self) -> Sink:
+        """The next file. Close the one before first."""
+        final = self._path.with_name(f"{self._stem}-{len(self._finals):05d}{self._suffix}").resolve()
+        sink = open_sink(str(final), CREATE, at=str(_part(final)))
+        self._finals.append(final)
+        return sink
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._appear()
+        finally:
+            for final in self._finals:
+                with suppress(OSError):
+                    _part(final).unlink()
+
+    def _appear(self) -> None:
+        there = self._check()
+        done = 0
+        try:
+            for final in self._finals:
+                _part(final).replace(final)
+                done += 1
+            for old in there:
+                if old.resolve() not in self._finals:
+                    old.unlink()
+        except OSError as error:
+            failed = unwritable(str(self._path), error)
+            n = len(self._finals)
+            raise OutputError(f"{failed.problem}; {done} of its {n} files are new", failed.remedy) from error
+
+    def _check(self) -> list[Path]:
+        """The files of such a set that are there and may be replaced."""
+        name = re.compile(rf"{re.escape(self._stem)}-\d{{5,}}{re.escape(self._suffix)}")
+        try:
+            there = sorted(path for path in self._path.parent.iterdir() if name.fullmatch(path.name))
+        except OSError as error:
+            raise unwritable(str(self._path), error) from error
+        for path in there:
+            check_new(str(path), force=self._force)
+        return there
 
 
 def is_device(path: str) -> bool:
