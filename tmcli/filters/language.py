@@ -42,7 +42,8 @@ _NO_PROSE = re.compile(
     re.DOTALL,
 )
 _JSON = re.compile(r"[{\[][^{}\[\]]*[}\]]")
-_NAMES = re.compile(r"\w*[\d_]\w*|\b[a-z]+[A-Z]\w*|\w+(?:[./:@#]\w+)+")
+_NAMED = re.compile(r"\w+(?:[./:@#]\w+)*")
+_NAME = re.compile(r"[\d_./:@#]|[a-z][A-Z]")
 _WORDS = re.compile(r"\w+")
 
 
@@ -82,7 +83,7 @@ def prose(text: str) -> str:
     before = ""
     while before != text and ("{" in text or "[" in text):  # the innermost first
         before, text = text, _JSON.sub(" ", text)
-    return _NAMES.sub(" ", text)
+    return _NAMED.sub(lambda word: " " if _NAME.search(word[0]) else word[0], text)
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -119,6 +120,7 @@ def model() -> Any:
 
 def _other(view: View, script: str, piece: str, wanted: frozenset[str]) -> str | None:
     """Which language this is, and how it begins, where it is none of those wanted."""
+    piece = piece[:MAX_CHARS]
     if not _told(script, piece, wanted):
         return None
     own = _own(view, script, piece)
@@ -131,7 +133,7 @@ def _told(script: str, piece: str, wanted: frozenset[str]) -> str | None:
     """The language of a piece, where it is long enough to tell and none of those wanted."""
     if n_letters(piece) < least(script):
         return None
-    ranked: list[tuple[str, float]] = model().rank(" ".join(piece[:MAX_CHARS].split()))
+    ranked: list[tuple[str, float]] = model().rank(" ".join(piece.split()))
     asked = sum(share for code, share in ranked if code in wanted)
     code, share = ranked[0]
     return code if code not in wanted and code != "zxx" and share > SURE * asked else None
