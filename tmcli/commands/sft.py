@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +12,9 @@ import typer
 
 from tmcli import checkpoint, console, io, streams
 from tmcli.commands.options import (
-    AdapterOnly,
     CheckpointFolder,
     Force,
-    Full,
     Input,
-    Rank,
     Rejects,
     Resume,
     Seed,
@@ -24,6 +22,7 @@ from tmcli.commands.options import (
     Template,
     open_rejects,
 )
+from tmcli.commands.options.training import Fitting, Holding, Watching, Weights, one_reader
 from tmcli.errors import InputError, UsageError
 from tmcli.records import Trajectory
 from tmcli.steps.sft import SftOptions, sft
@@ -41,19 +40,10 @@ def run(
         bool, typer.Option("--check", help="Train nothing: show the first record, trained tokens marked.")
     ] = False,
     template: Template = "auto",
-    full: Full = False,
-    rank: Rank = D.rank,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Peak; 2e-3 for LoRA, 2e-4 with --full.")
-    ] = None,
-    epochs: Annotated[float, typer.Option("--epochs", help="Passes over the data.")] = D.epochs,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, metavar="N", help="Trajectories a step.")
-    ] = D.batch_size,
-    max_length: Annotated[
-        int, typer.Option("--max-length", min=1, help="Tokens; longer trajectories are left out.")
-    ] = D.max_length,
-    adapter_only: AdapterOnly = False,
+    weights: Weights = Weights(),
+    fitting: Fitting = Fitting(),
+    holding: Holding = Holding(),
+    watching: Watching = Watching(),
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
@@ -64,24 +54,26 @@ def run(
 
     \b
       tm sft sft.jsonl --model smollm2 -o ckpt/sft
+      tm sft sft.jsonl --eval-share 0.1 --patience 3 -o ckpt/sft
       tm sft --check sft.jsonl
 
     LoRA on TRL's SFTTrainer. Loss is on what the model has to say itself (text, calls, turn ends), never
     on tool replies; --check shows it. Reads all records into memory. Writes the checkpoint folder, and one
-    run record to stdout.
+    run record to stdout. A run that was stopped or killed goes on with --resume.
     """
+    holding.check()
     options = SftOptions(
         model=model,
         template=template,
-        full=full,
-        rank=rank,
-        learning_rate=learning_rate if learning_rate is not None else (2e-4 if full else D.learning_rate),
-        epochs=epochs,
-        batch_size=batch_size,
-        max_length=max_length,
-        adapter_only=adapter_only,
         seed=seed,
+        **vars(weights),
+        **fitting.resolved(weights),
+        **vars(holding),
     )
+    one_reader(file)
+    if not checkpoint.is_first():  # one of several processes speaks, and writes, for all
+        console.configure(console.settings.command, quiet=True)
+        skip_invalid, rejects = skip_invalid or rejects is not None, None
     with open_rejects(skip_invalid, rejects) as set_aside:
         trajectories = io.read(file, kind=Trajectory, rejects=set_aside)
         if check:
@@ -89,14 +81,32 @@ def run(
             return
         if output is None:
             raise UsageError("sft needs a folder for its checkpoint", "add -o DIR")
+        watch = watching.watch()
         with console.progress(None, "sft") as progress:
             record = sft(
-                trajectories, Path(output), options, resume=resume, force=force, on_step=progress.step
+                trajectories,
+                Path(output),
+                options,
+                watch,
+                resume=resume,
+                force=force,
+                on_step=progress.step,
             )
     if checkpoint.is_first():
         with io.open_output("-") as out:
             out.write(record)
+        _show_curve(Path(output))
         console.note(f"checkpoint: {record.output}")
+
+
+def _show_curve(folder: Path) -> None:
+    """Draw the loss where a person watches."""
+    if not console.is_live() or console.settings.quiet:
+        return
+    from tmcli.report.curve import curve_text
+
+    lines = checkpoint.Metrics(folder).lines()
+    console.write(curve_text(lines, min(shutil.get_terminal_size().columns, 100)) or "")
 
 
 def _show_mask(trajectories: Iterator[Trajectory], options: SftOptions) -> None:

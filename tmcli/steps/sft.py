@@ -5,23 +5,31 @@ token: no tool reply, and nothing of a message of weight 0 (an answer that was s
 mask come from `chat.py`, or from the trajectory's own `tokens` where a policy with the same tokenizer really
 sampled them; the trainer gets them as labels.
 
+With `eval_share`, whole tasks are held out; the weights with the lowest loss on them are the result. A run
+that was killed goes on from its last checkpoint to the same `metrics.jsonl` and the same weights.
+
 Hyper-parameters are ours (ToolMaster's are not public).
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tmcli import checkpoint
+from tmcli import checkpoint, signals
 from tmcli.errors import InputError
-from tmcli.records import Json, Run, Trajectory
+from tmcli.records import Json, Run, Trajectory, digest
 
 if TYPE_CHECKING:
     from tmcli.chat import Chat
+    from tmcli.trainer.life import Life
+
+Row = tuple[list[int], list[int]]
+"""Ids of a trajectory, and which of them are trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +39,42 @@ class SftOptions:
     model: str = "smollm2"
     template: Literal["auto", "tm", "own"] = "auto"
     full: bool = False
-    """Train all weights instead of LoRA."""
+    """Train all weights instead of an adapter."""
+    adapter: Literal["lora", "rslora", "dora", "qlora"] = "lora"
     rank: int = 32
     learning_rate: float = 2e-3
     """For LoRA; `--full` wants about a tenth."""
     epochs: float = 1.0
+    max_steps: int = 0
+    """0: as many as `epochs` say."""
     batch_size: int = 4
+    """Of all processes together."""
     max_length: int = 2048
     """Tokens; a longer trajectory is left out and counted, never cut: a cut one ends without an answer."""
+    packing: Literal["auto", "on", "off"] = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+    eval_share: float = 0.0
+    """Of the tasks, held out."""
+    eval_every: int = 0
+    """Steps; 0: a tenth of the run."""
+    patience: int = 0
+    """Evaluations without a better one after which to stop; 0: never."""
     adapter_only: bool = False
     seed: int = 0
 
 
-def examples(
-    trajectories: Iterable[Trajectory], chat: Chat, max_length: int, counts: Json
-) -> Iterator[tuple[list[int], list[int]]]:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What does not change the result: when to save, and who is told."""
+
+    save_every: int = 0
+    """Steps; 0 is about every ten minutes."""
+    report_to: tuple[str, ...] = ()
+    """Trackers, of `trainer/reporters.py`."""
+
+
+def examples(trajectories: Iterable[Trajectory], chat: Chat, max_length: int, counts: Json) -> Iterator[Row]:
     """(ids, mask) of each trajectory that can be trained on; `counts` tells what was left out."""
     counts.update({"in": 0, "trained": 0, "no_assistant_turn": 0, "too_long": 0, "invalid": 0})
     for trajectory in trajectories:
@@ -66,10 +95,34 @@ def examples(
         yield ids, mask
 
 
+def split(
+    trajectories: Sequence[Trajectory], share: float, seed: int
+) -> tuple[list[Trajectory], list[Trajectory], Json]:
+    """(to train on, held out, counts of tasks): whole tasks, so that no sample of a task tells of another.
+
+    Tasks are one where the user asks the same, under whatever drift. Which are held out follows from the
+    seed and the words alone, so the same task stays on its side when others come or go.
+    """
+    if not share:
+        return list(trajectories), [], {}
+    asked = [digest([m.get("content") for m in t.task["messages"]]) for t in trajectories]
+    tasks = sorted(set(asked), key=lambda task: digest([seed, task]))
+    if len(tasks) < 2:
+        raise InputError("all trajectories are of one task: none can be held out", "leave --eval-share out")
+    held_out = set(tasks[: min(max(1, round(share * len(tasks))), len(tasks) - 1)])
+    pairs = list(zip(trajectories, asked, strict=True))
+    return (
+        [trajectory for trajectory, task in pairs if task not in held_out],
+        [trajectory for trajectory, task in pairs if task in held_out],
+        {"tasks": len(tasks) - len(held_out), "tasks_held_out": len(held_out)},
+    )
+
+
 def sft(
     trajectories: Iterable[Trajectory],
     output: Path,
     options: SftOptions,
+    watch: Watch = Watch(),
     *,
     resume: bool = False,
     force: bool = False,
@@ -78,94 +131,120 @@ def sft(
     """Train and write the checkpoint folder `output`; all trajectories are held in memory.
 
     `on_step(step, total, logs)` is called at every logged step. Raises `InputError` when nothing is left
-    to train on, `OutputError` when `output` must not be overwritten.
+    to train on, `OutputError` when `output` must not be overwritten, `KeyboardInterrupt` when a signal ended
+    it early (it is saved then, to be resumed).
     """
     records = list(trajectories)
     if not records:
         raise InputError("no trajectory is left to train on", "see what tm filter keeps and why")
     resolved = checkpoint.resolved(asdict(options), options.model, [record.id for record in records])
-    if resume and (run := checkpoint.finished(output, resolved["key"])) is not None:
+    key = resolved["key"]
+    if resume and (run := checkpoint.finished(output, key, force=force)) is not None:
         return run
     started = time.monotonic()
-    with checkpoint.building(output, force=force) as part:
-        import torch
-
-        from tmcli import model as models
+    with checkpoint.building(output, force=force, resume=resume, key=key) as part:
+        from tmcli import trainer as training
         from tmcli.chat import Chat
+        from tmcli.report.card import model_card
+        from tmcli.report.curve import curve_picture
+        from tmcli.trainer.life import GRACE_S, Told, keep_best
+        from tmcli.trainer.reporters import reporters
 
-        # All weights are trained in fp32: AdamW's small steps vanish in bf16 weights.
-        model, tokenizer = models.load(options.model, dtype=torch.float32 if options.full else None)
-        chat = Chat(tokenizer, options.template)
-        counts: Json = {}
-        rows = list(examples(records, chat, options.max_length, counts))
-        if not rows:
-            raise InputError(
-                f"no trajectory is left to train on: {counts}", "see what tm filter keeps and why"
-            )
+        model, tokenizer = training.load(options)
+        rows, held_out, counts = _rows(records, Chat(tokenizer, options.template), options)
+        counts |= {
+            "tokens": sum(len(ids) for ids, _ in rows),
+            "trained_tokens": sum(sum(mask) for _, mask in rows),
+        }
         metrics = checkpoint.Metrics(part)
-        trainer = _trainer(model, tokenizer, rows, options, part, metrics, on_step)
-        trainer.train()
-        n_tokens = sum(len(ids) for ids, _ in rows)
-        seconds = time.monotonic() - started
-        checkpoint.save(part, trainer.model, tokenizer, adapter_only=options.adapter_only)
+        trainer, life = _trainer(model, tokenizer, rows, held_out, options, watch, part)
+        told = Told(metrics, on_step, counts["tokens"])
+        for listener in [told, *reporters(watch.report_to, part, resolved)] if checkpoint.is_first() else []:
+            trainer.add_callback(listener)
+        with signals.told_to(life.asked_to_stop, GRACE_S):
+            trainer.train(resume_from_checkpoint=life.going_on_from())
+        if life.stopped:
+            raise KeyboardInterrupt
         run = Run(
             step="sft",
             options=resolved,
             versions=checkpoint.versions(),
-            counts=counts | {"tokens": n_tokens, "trained_tokens": sum(sum(mask) for _, mask in rows)},
-            seconds=round(seconds, 3),
+            counts=counts,
+            seconds=round(time.monotonic() - started, 3),
             output=str(output),
-            metrics={
-                "loss": metrics.last.get("loss"),
-                "token_accuracy": metrics.last.get("mean_token_accuracy"),
-                "tokens_per_second": round(n_tokens * options.epochs / metrics.last["train_runtime"], 1),
-            },
+            metrics=_measured(metrics, life.best_step) | {"tokens_per_second": round(told.speed, 1)}
+            if checkpoint.is_first()
+            else {},
         )
-        checkpoint.write_run(part, run)
+        if checkpoint.is_first():
+            if life.best_step:
+                keep_best(trainer.model, part, life.best_step)
+            trained = trainer.model if options.adapter_only else training.merged(trainer.model, options)
+            checkpoint.save(part, trained, tokenizer, adapter_only=options.adapter_only)
+            picture = curve_picture(metrics.lines(), part / "loss.png")
+            (part / "README.md").write_text(model_card(run, picture=picture), "utf-8")
+            checkpoint.write_run(part, run)
     return run
+
+
+def _rows(records: list[Trajectory], chat: Chat, options: SftOptions) -> tuple[list[Row], list[Row], Json]:
+    """(rows to train on, rows held out, counts)."""
+    train, held_out, tasks = split(records, options.eval_share, options.seed)
+    counts: Json = {}
+    aside: Json = {}
+    rows = list(examples(train, chat, options.max_length, counts))
+    aside_rows = list(examples(held_out, chat, options.max_length, aside))
+    if held_out:
+        aside["held_out"] = aside.pop("trained")
+        counts = {name: counts.get(name, 0) + aside.get(name, 0) for name in {**counts, **aside}} | tasks
+    for name, kept in (("train on", rows), ("hold out", aside_rows)):
+        if not kept and (kept is rows or held_out):
+            raise InputError(f"no trajectory is left to {name}: {counts}", "see what tm filter keeps and why")
+    return rows, aside_rows, counts
 
 
 def _trainer(
     model: Any,
     tokenizer: Any,
-    rows: list[tuple[list[int], list[int]]],
+    rows: list[Row],
+    held_out: list[Row],
     options: SftOptions,
+    watch: Watch,
     part: Path,
-    metrics: checkpoint.Metrics,
-    on_step: Callable[[int, int, Json], None],
-) -> Any:
-    from datasets import Dataset
+) -> tuple[Any, Life]:
     from transformers import PrinterCallback
     from trl import SFTConfig
 
-    from tmcli.trainer import LabelledLoss, LoggedSteps, accumulation, lora, quiet_arguments
+    from tmcli import trainer as training
+    from tmcli.trainer.life import Life
 
-    dataset = Dataset.from_dict(
-        {
-            "input_ids": [ids for ids, _ in rows],
-            "labels": [[i if m else -100 for i, m in zip(ids, mask, strict=True)] for ids, mask in rows],
-        }
-    )
-    accumulated = accumulation(options.batch_size)
-    config = SFTConfig(
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size // accumulated,
-        gradient_accumulation_steps=accumulated,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=0.05,
-        max_length=options.max_length,
-        train_sampling_strategy="group_by_length",
-        seed=options.seed,
-        **quiet_arguments(part),
-    )
-    trainer: Any = LabelledLoss(
+    n_steps = options.max_steps or math.ceil(math.ceil(len(rows) / options.batch_size) * options.epochs)
+    eval_every = (options.eval_every or math.ceil(n_steps / 10)) if held_out else 0
+    arguments = training.arguments(part, options, checkpoint.n_processes())
+    trainer: Any = training.Sft(
         model=model,
-        args=config,
-        train_dataset=dataset,
+        args=SFTConfig(**{**arguments, "max_steps": options.max_steps or -1, "prediction_loss_only": True}),
+        train_dataset=training.dataset(rows),
+        eval_dataset=training.dataset(held_out) if held_out else None,
         processing_class=tokenizer,
-        peft_config=None if options.full else lora(options.rank),
+        peft_config=training.adapter(options),
     )
+    life = Life(part, save_every=watch.save_every, eval_every=eval_every, patience=options.patience)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(LoggedSteps(metrics, on_step))
-    return trainer
+    trainer.add_callback(life)
+    return trainer, life
+
+
+def _measured(metrics: checkpoint.Metrics, best_step: int) -> Json:
+    """What the run record tells of the last step, and of the one whose weights were kept."""
+    lines = metrics.lines()
+    last = next(line for line in reversed(lines) if "loss" in line)
+    found = {"steps": last["step"], "loss": last["loss"], "token_accuracy": last["mean_token_accuracy"]}
+    if best_step:
+        best = next(line for line in lines if line["step"] == best_step and "eval_loss" in line)
+        found |= {
+            "best_step": best_step,
+            "eval_loss": best["eval_loss"],
+            "eval_token_accuracy": best["eval_mean_token_accuracy"],
+        }
+    return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import disable_progress_bars
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
+from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
+from tmcli import model as models
 from tmcli.checkpoint import Metrics
 from tmcli.model import best_dtype
 from tmcli.records import Json
@@ -117,3 +119,68 @@ class LabelledLoss(SFTTrainer):  # type: ignore[misc]
             right = ((logits.argmax(-1) == due) & (due != -100)).sum() / n_labelled
         self._metrics[mode]["mean_token_accuracy"].append(right.item())
         return (loss, outputs) if return_outputs else loss
+
+
+# ---- what `tm sft` asks for ------------------------------------------------------------------------------
+
+
+def load(options: Any) -> tuple[Any, Any]:
+    """Model and tokenizer, to be trained as the options say."""
+    # All weights are trained in fp32: AdamW's small steps vanish in bf16 weights.
+    return models.load(options.model, dtype=torch.float32 if options.full else None)
+
+
+def arguments(part: Path, options: Any, n_processes: int = 1) -> Json:
+    """Training arguments: `batch_size` is of all processes together."""
+    each = options.batch_size // n_processes
+    accumulated = accumulation(each)
+    return quiet_arguments(part) | {
+        "num_train_epochs": options.epochs,
+        "per_device_train_batch_size": each // accumulated,
+        "gradient_accumulation_steps": accumulated,
+        "learning_rate": options.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0.05,
+        "max_length": options.max_length,
+        "seed": options.seed,
+    }
+
+
+def dataset(rows: list[tuple[list[int], list[int]]]) -> Dataset:
+    """Rows of ids and mask, as the trainer takes them."""
+    labels = [[i if m else -100 for i, m in zip(ids, mask, strict=True)] for ids, mask in rows]
+    return Dataset.from_dict({"input_ids": [ids for ids, _ in rows], "labels": labels})
+
+
+def adapter(options: Any) -> LoraConfig | None:
+    """What is trained beside the weights, unless these are."""
+    return None if options.full else lora(options.rank)
+
+
+def merged(model: Any, options: Any) -> Any:  # noqa: ARG001
+    """The model with its adapter in its weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+class Order(Sampler[int]):
+    """Rows in an order that follows from the seed and the pass alone, so that a resumed run keeps to it."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n, self.seed, self.epoch = n, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(self.n, generator=generator).tolist()
+
+
+class Sft(LabelledLoss):
+    """The trainer of `tm sft`."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Order:
+        return Order(len(train_dataset or self.train_dataset), self.args.seed)

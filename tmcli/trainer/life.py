@@ -1,6 +1,6 @@
 """The life of a training run: when it saves, holds out, stops, and what it tells of itself.
 
-    life = Life(part, Watch(save_every=50), evaluating=True)
+    life = Life(part, save_every=50, eval_every=10, patience=3)
     trainer.add_callback(life)
     with signals.told_to(life.asked_to_stop, GRACE_S):
         trainer.train(resume_from_checkpoint=life.going_on_from())
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -40,23 +39,17 @@ SAVE_EVERY_S = 600.0
 
 NOTHING, SAVE, STOP = range(3)
 
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What does not change the result of a run: when to save, and who is told."""
-
-    save_every: int = 0
-    """Steps; 0 is about every ten minutes."""
-    report_to: tuple[str, ...] = ()
-    """Trackers, of `reporters.py`."""
+HELD_OUT = {"eval_loss": "held out"}
+"""Shown beside what `SHOWN` names."""
 
 
 class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no types for it
     """Saves, holds out, stops. `best_step` is where the held-out loss was lowest, 0 when nowhere."""
 
-    def __init__(self, part: Path, watch: Watch, *, eval_every: int, patience: int) -> None:
+    def __init__(self, part: Path, *, save_every: int = 0, eval_every: int = 0, patience: int = 0) -> None:
         self.part = part
-        self.watch = watch
+        self.save_every = save_every
+        """Steps; 0: every `SAVE_EVERY_S`."""
         self.eval_every = eval_every
         """0: nothing is held out."""
         self.patience = patience
@@ -95,8 +88,8 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
     def _due(self, step: int) -> int:
         if self._asked:
             return STOP
-        if self.watch.save_every:
-            return SAVE if step % self.watch.save_every == 0 else NOTHING
+        if self.save_every:
+            return SAVE if step % self.save_every == 0 else NOTHING
         return SAVE if monotonic() - self._saved_at >= SAVE_EVERY_S else NOTHING
 
     def on_evaluate(
@@ -140,6 +133,9 @@ class Told(LoggedSteps):
         super().__init__(metrics, on_step)
         self.n_tokens = n_tokens
         """In one pass over the data."""
+        self.shown: Json = {}
+        self.speed = 0.0
+        """Tokens a second."""
         self._began = (0.0, 0.0)
 
     def on_train_begin(
@@ -160,10 +156,11 @@ class Told(LoggedSteps):
         line = {"step": state.global_step, **(logs or {})}
         self.metrics.write(line)
         at, epoch = self._began
-        shown = {name: line[key] for key, name in (SHOWN | {"eval_loss": "held out"}).items() if key in line}
+        self.shown |= {name: line[key] for key, name in (SHOWN | HELD_OUT).items() if key in line}
         if "loss" in line:
-            shown["tokens/s"] = (line["epoch"] - epoch) * self.n_tokens / max(monotonic() - at, 1e-3)
-        self.on_step(state.global_step, state.max_steps, shown)
+            self.speed = (line["epoch"] - epoch) * self.n_tokens / max(monotonic() - at, 1e-3)
+            self.shown["tokens/s"] = self.speed
+        self.on_step(state.global_step, state.max_steps, self.shown)
 
 
 def keep_best(model: Any, part: Path, step: int) -> None:

@@ -1,7 +1,7 @@
 """Trackers that follow a run: `--report-to tensorboard,wandb,trackio`. Off unless asked for.
 
-    missing(["wandb"])                     # the packages that are not installed
-    reporters(["tensorboard"], part, key, options)
+    for reporter in reporters(["tensorboard"], part, options):
+        trainer.add_callback(reporter)
 
 What they get is what `metrics.jsonl` gets, with the speed. Where and how they send it (WANDB_MODE,
 WANDB_PROJECT, TRACKIO_SPACE_ID, ...) is between them and the user. A resumed run goes on in the same place.
@@ -52,9 +52,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
 Log = Callable[[Json, int], object]
 
 
-def reporters(names: Iterable[str], part: Path, key: str, options: Json) -> list[Reporter]:
-    """Those named; `key` tells runs apart."""
-    run = _Run(part, key[:12], options)
+def reporters(names: Iterable[str], part: Path, options: Json) -> list[Reporter]:
+    """Those named; the options with their `key` tell runs apart."""
+    run = _Run(part, options["key"], options)
     return [Reporter(getattr(run, name)) for name in names]
 
 

@@ -151,7 +151,7 @@ Template = Annotated[
 Full = Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")]
 Rank = Annotated[int, typer.Option("--rank", min=1, metavar="N", help="Rank of the LoRA adapter.")]
 AdapterOnly = Annotated[
-    bool, typer.Option("--adapter-only", help="Save the adapter alone, not merged into its base.")
+    bool, typer.Option("--adapter-only/--merge", help="Save the adapter alone, or merged into its base.")
 ]
 
 

@@ -1,0 +1,140 @@
+"""The options of training, in bundles: what the weights become, how they are fitted, how it is watched.
+
+def run(..., weights: Weights = Weights(), fitting: Fitting = Fitting(), watching: Watching = Watching()):
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tmcli.commands import options
+from tmcli.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from tmcli.steps.sft import Watch
+
+TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio"}
+"""What `--report-to` knows, and the package of each."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights are trained, and what is saved of them."""
+
+    full: options.Full = False
+    rank: options.Rank = 32
+    adapter_only: options.AdapterOnly = False
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How weights are fitted to trajectories. Defaults are those of `SftOptions`."""
+
+    adapter: Annotated[
+        Literal["lora", "rslora", "dora", "qlora"],
+        typer.Option("--adapter", help="What is trained unless --full; qlora: on a base of 4 bits."),
+    ] = "lora"
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Peak; 2e-3 for LoRA, 2e-4 with --full.")
+    ] = None
+    epochs: Annotated[float, typer.Option("--epochs", help="Passes over the data.")] = 1.0
+    max_steps: Annotated[
+        int, typer.Option("--max-steps", min=0, metavar="N", help="Steps, instead of --epochs; 0 is off.")
+    ] = 0
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, metavar="N", help="Trajectories a step, of all processes.")
+    ] = 4
+    max_length: Annotated[
+        int, typer.Option("--max-length", min=1, help="Tokens; longer trajectories are left out.")
+    ] = 2048
+    packing: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option("--packing", help="Lay trajectories end to end, each blind to the others."),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"],
+        typer.Option("--precision", help="auto: bf16 where the machine has it."),
+    ] = "auto"
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third slower.")
+    ] = False
+
+    def resolved(self, weights: Weights) -> dict[str, Any]:
+        """As `SftOptions` takes them. Raises `UsageError` where they contradict the weights."""
+        if weights.full and weights.adapter_only:
+            raise UsageError("--full trains all weights: there is no adapter", "leave --adapter-only out")
+        if weights.full and self.adapter != "lora":
+            raise UsageError(f"--full trains all weights, no {self.adapter}", "leave one of the two out")
+        rate = self.learning_rate if self.learning_rate is not None else (2e-4 if weights.full else 2e-3)
+        return {**vars(self), "learning_rate": rate}
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What is held out to stop by."""
+
+    eval_share: Annotated[
+        float,
+        typer.Option(
+            "--eval-share", min=0.0, max=0.5, help="Share of the tasks held out; the best weights are kept."
+        ),
+    ] = 0.0
+    eval_every: Annotated[
+        int, typer.Option("--eval-every", min=0, metavar="N", help="Steps; 0 is a tenth of the run.")
+    ] = 0
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience", min=0, metavar="N", help="Stop after N evaluations without a better one; 0 is off."
+        ),
+    ] = 0
+
+    def check(self) -> None:
+        """Raises `UsageError` where nothing is held out to stop by."""
+        if not self.eval_share and (self.eval_every or self.patience):
+            word = "--patience" if self.patience else "--eval-every"
+            raise UsageError(f"{word} needs something held out", "add --eval-share 0.1, say")
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What does not change the result."""
+
+    save_every: Annotated[
+        int,
+        typer.Option(
+            "--save-every",
+            min=0,
+            metavar="N",
+            help="Steps after which --resume can go on; 0 is ten minutes.",
+        ),
+    ] = 0
+    report_to: Annotated[
+        str,
+        typer.Option(
+            "--report-to", metavar="NAME,...", help="Trackers: tensorboard, wandb, trackio; default none."
+        ),
+    ] = "none"
+
+    def watch(self) -> Watch:
+        """Raises `UsageError` for a tracker that nobody knows or that is not installed."""
+        names = [] if self.report_to == "none" else options.words(self.report_to)
+        for name in names:
+            if name not in TRACKERS:
+                raise UsageError(f"no tracker is named {name!r}", did_you_mean(name, [*TRACKERS, "none"]))
+            if importlib.util.find_spec(TRACKERS[name]) is None:
+                raise UsageError(f"{name} is not installed", f"pip install {TRACKERS[name]}")
+        from tmcli.steps.sft import Watch
+
+        return Watch(self.save_every, tuple(dict.fromkeys(names)))
+
+
+def one_reader(file: str) -> None:
+    """Processes that train together cannot share a pipe. Raises `UsageError`."""
+    if file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("several processes cannot read the same stdin", "name a file")
