@@ -101,7 +101,7 @@ def check_query(n: int, tests: TestSet) -> Check:
         shared = [run for run in _runs(said, n) if run in runs]
         if shared:
             task = tests.tasks[runs[shared[0]]]
-            return f"{len(shared)} runs of {n} words of test task {task}: {shared[0][:200]!r}"
+            return f"{n} words in a row of test task {task} (hits: {len(shared)}): {shared[0][:200]!r}"
         for length, questions in shorter.items():
             if length == len(said) or length >= LEAST_WORDS:
                 whole = next((run for run in _runs(said, length) if run in questions), None)
@@ -172,7 +172,11 @@ def _led_back(tool: Json, layers: list[Layer]) -> Json:
 def shape(tool: Json) -> bytes:
     """What a tool takes: equal for tools that take the same, in 16 bytes. The name counts only where there is
     little to tell it by."""
-    return _shape(orjson.dumps([tool["function"]["name"], tool["function"].get("parameters")]))
+    name, parameters = tool["function"]["name"], tool["function"].get("parameters")
+    try:
+        return _shape(orjson.dumps([name, parameters]))
+    except TypeError:  # nested deeper than is ever written: orjson goes 254 levels down
+        return _shape(orjson.dumps([name, None]))
 
 
 @lru_cache(maxsize=4096)
@@ -197,11 +201,13 @@ def _bare(schema: Any) -> Any:
         return schema
     bare: Json = {}
     for key, value in schema.items():
+        if key in _SAID or value in ([], None):
+            continue
         if key == "properties" and isinstance(value, dict):
             bare[key] = {name: _bare(item) for name, item in value.items()}
         elif key in _UNORDERED and isinstance(value, list):
             bare[key] = sorted(value, key=orjson.dumps)
-        elif key not in _SAID and value not in ([], None):
+        else:
             bare[key] = _bare(value)
     return bare
 
