@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -135,8 +135,7 @@ class Dialogue(Protocol):
     def turns(self) -> list[Json]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """One call of an episode with the reply it got."""
 
     phase: Phase
@@ -162,6 +161,8 @@ def made(trajectory: Dialogue) -> list[Made]:
     some servers count their ids anew every turn."""
     calls: list[Made] = []
     for turn, message, replies in played(trajectory):
+        if not turn["calls"]:
+            continue
         asked = message.get("tool_calls") or []
         by_id = {reply.get("tool_call_id"): reply.get("content") for reply in replies}
         ids = [call.get("id") for call in asked]
@@ -182,13 +183,18 @@ def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:
 
     A task may bring assistant messages of its own, so turns are matched from the end.
     """
-    messages = trajectory.messages
-    at = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    ends = [*at[1:], len(messages)] if at else []  # none: the model never said a word
-    spans = list(zip(at, ends, strict=True))[-len(trajectory.turns) or len(at) :]
-    for turn, (start, end) in zip(trajectory.turns, spans, strict=False):
-        replies = [message for message in messages[start + 1 : end] if message["role"] == "tool"]
-        yield turn, messages[start], replies
+    spans: list[tuple[Json, list[Json]]] = []
+    replies: list[Json] = []
+    for message in trajectory.messages:
+        role = message["role"]
+        if role == "assistant":
+            replies = []
+            spans.append((message, replies))
+        elif role == "tool":
+            replies.append(message)
+    turns = trajectory.turns
+    for turn, (message, replies) in zip(turns, spans[-len(turns) or len(spans) :], strict=False):
+        yield turn, message, replies
 
 
 def labels(calls: list[Made], prediction: str | None) -> list[Label]:

@@ -7,14 +7,15 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from tmcli import console, io, streams
-from tmcli.commands.options import Force, Output, SkipInvalid, To
-from tmcli.commands.options.bundles import Engine
+from tmcli import console, exporters, io, streams
+from tmcli.commands.options import Force, Output, SkipInvalid
+from tmcli.commands.options.bundles import Engine, Serving, Spending
 from tmcli.commands.options.filtering import Balancing, Rules
+from tmcli.commands.options.judging import Judging
 from tmcli.errors import UsageError
 from tmcli.filters.summary import Summary
 from tmcli.records import Run
@@ -23,6 +24,23 @@ from tmcli.steps.filter import Judge, Plan, Verdict, kept, rejected, verdicts
 Files = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILE", help="Trajectories, one file after the other; without any, or -, stdin."),
+]
+Form = Annotated[
+    Literal["jsonl", "parquet", "openai", "sharegpt"] | None,
+    typer.Option(
+        "--to",
+        help="Format: jsonl or parquet (records); openai or sharegpt (dialogue and tools alone; what that"
+        " loses is told).",
+    ),
+]
+PerFile = Annotated[
+    int | None,
+    typer.Option(
+        "--records-per-file",
+        min=1,
+        metavar="N",
+        help="Write -o out.jsonl as out-00000.jsonl, out-00001.jsonl and so on.",
+    ),
 ]
 Dropped = Annotated[
     str | None,
@@ -43,14 +61,18 @@ Jobs = Annotated[
 def run(
     files: Files = None,
     output: Output = "-",
-    to: To = None,
+    to: Form = None,
+    records_per_file: PerFile = None,
     rules: Rules = Rules(),
     balancing: Balancing = Balancing(),
+    judging: Judging = Judging(),
     rejects: Dropped = None,
     stats: Stats = None,
     jobs: Jobs = 1,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
+    serving: Serving = Serving(),
+    spending: Spending = Spending(),
     engine: Engine = Engine(),
 ) -> None:
     """Keep the trajectories that are worth imitating.
@@ -58,25 +80,26 @@ def run(
     \b
       tm synth --teacher gpt-4o | tm filter > sft.jsonl
       tm filter runs.jsonl --no-rule unjudged --rejects dropped.jsonl -o sft.jsonl.zst
-      tm filter runs.jsonl --preset strict --rule too_many_turns=8 --keep 'task.tags.hops >= 2'
+      tm filter runs.jsonl --preset strict --keep 'task.tags.hops >= 2' --per-task 2 -j 4
 
     What passes is written as it was, byte for byte and in order; what is dropped has the reason of the
     first rule of --list-rules that it breaks. Answers are judged anew; an error in the trial phase is
-    never a reason. Streams: of duplicates it remembers some bytes each.
+    never a reason. Streams: of duplicates it remembers some bytes each; --per-... waits for the last.
     """
     if rules.list_rules:
         streams.stdout().write(f"{rules.table()}\n".encode())
         return
+    judging.check(serving, spending)
     if jobs > 1 and engine.is_ray():
         raise UsageError("-j is for the processes of this machine", "with --engine ray, say --workers")
     if stats == "-" and output == "-":
         raise UsageError("--stats - and the records would share stdout", "give one of them a file")
     started = monotonic()
-    summary = Summary()
+    settings = rules.settings([*balancing.given(), *judging.given()])
     balance = balancing.balance()
-    settings = rules.settings()
-    plan = Plan(settings, rules.given(), facts=balance is not None)
-    with io.Rejects(rejects, force=force) as aside, ExitStack() as stack:
+    plan = Plan(judging.before(settings), rules.given(), facts=balance is not None)
+    summary = Summary()
+    with io.Rejects(None if spending.dry_run else rejects, force=force) as aside, ExitStack() as stack:
         broken = aside if skip_invalid else None
         lines = [io.read_lines(file, rejects=broken) for file in files or ["-"]]
 
@@ -88,11 +111,19 @@ def run(
                 if rejects is not None:
                     aside.write(rejected(line, verdict.reason, verdict.why) + b"\n")
 
-        out = stack.enter_context(io.open_output(output, to=to, force=force))
+        judged = stack.enter_context(closing(_judged(lines, plan, jobs, engine)))
+        if spending.dry_run:
+            judging.estimate((line for line, _ in kept(judged, plan, say)), spending)
+            return
+        out = stack.enter_context(
+            exporters.open_output(output, to=to, force=force, per_file=records_per_file)
+        )
         told = stack.enter_context(io.open_output(stats, force=force)) if stats else None
         aside.open()
-        judged = stack.enter_context(closing(_judged(lines, plan, jobs, engine)))
-        for line, verdict in kept(judged, plan, say, (), balance):
+        stages = judging.stages(serving, spending, settings)
+        for stage in stages:
+            stack.enter_context(stage)
+        for line, verdict in stack.enter_context(closing(kept(judged, plan, say, stages, balance))):
             out.write_line(line)
             summary.keep(verdict.mix)
         if told:
@@ -104,10 +135,12 @@ def run(
                     counts=summary.counts() | {"broken": aside.count},
                     seconds=round(monotonic() - started, 3),
                     output=None if output == "-" else output,
-                    metrics=summary.metrics(),
+                    metrics=summary.metrics() | {stage.word: stage.metrics for stage in stages},
                 )
             )
     _tell(summary, aside)
+    for stage in stages:
+        stage.tell()
 
 
 Lines = list[tuple[str, Iterator[tuple[int, bytes]]]]
@@ -117,31 +150,33 @@ def _judged(
     lines: Lines, plan: Plan, jobs: int, engine: Engine
 ) -> Generator[tuple[bytes, Verdict], None, None]:
     """Each line with its verdict, which is found here, in other processes, or on a cluster."""
-    on_cluster = engine.is_ray()
-    if jobs == 1 and not on_cluster:
-        judge = Judge(plan)
-        for name, numbered in lines:
-            for number, line in numbered:
-                verdict = judge(line)
-                if verdict.error is not None:
-                    verdict = verdict._replace(error=verdict.error.at(name, number))
-                yield line, verdict
-        return
     from tmcli.blocks import blocks
 
-    if on_cluster:
+    if engine.is_ray():
         from tmcli.cluster import blocks as cluster
 
         found = cluster.mapped(verdicts, blocks(lines), plan, address=engine.ray_address, n=engine.workers)
-    else:
+    elif jobs > 1:
         from tmcli.blocks import processes
 
         found = processes.mapped(verdicts, blocks(lines), plan, n=jobs)
+    else:
+        judge = Judge(plan)
+        if not plan.is_near:  # each as it comes
+            for name, numbered in lines:
+                for number, line in numbered:
+                    yield line, _placed(judge(line), name, number)
+            return
+        found = ((block, judge.all(block.lines)) for block in blocks(lines))
     for block, results in found:
         for number, line, verdict in zip(block.numbers, block.lines, results, strict=True):
-            if verdict.error is not None:
-                verdict = verdict._replace(error=verdict.error.at(block.name, number))
-            yield line, verdict
+            yield line, _placed(verdict, block.name, number)
+
+
+def _placed(verdict: Verdict, name: str, number: int) -> Verdict:
+    if verdict.error is None:
+        return verdict
+    return verdict._replace(error=verdict.error.at(name, number))
 
 
 def _tell(summary: Summary, aside: io.Rejects) -> None:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from typing import Any
 
 import orjson
 
 from tmcli.filters.view import View
-
-_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 def fingerprint(view: View) -> int:
     """What duplicates share, in 64 bits: task, phases, names and canonical arguments of the calls, the
     answer, and whether there was a hint. Of 10 million different ones,
     two are the same once in 400,000 runs."""
-    calls = [
-        (turn["phase"], call["name"], call.get("arguments")) for turn in view.turns for call in turn["calls"]
-    ]
-    hinted = any(turn.get("hint") for turn in view.turns)
-    what = orjson.dumps((view.task.id, calls, view.prediction, hinted), default=repr, option=_CANONICAL)
-    return int.from_bytes(hashlib.blake2b(what, digest_size=8).digest(), "little") or 1
+    hinted = False
+    what: list[Any] = [view.task.id, view.prediction]
+    for turn in view.turns:
+        phase = turn["phase"]
+        for call in turn["calls"]:
+            what += phase, call["name"], call.get("arguments")
+        if turn.get("hint"):
+            hinted = True
+    what.append(hinted)
+    text = orjson.dumps(what, default=repr, option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
 
 class Seen:
@@ -39,27 +43,29 @@ class Seen:
     def __len__(self) -> int:
         return self._n
 
-    def add(self, number: int) -> bool:
-        """Remember it; was it new?"""
+    def __contains__(self, number: int) -> bool:
+        return bool(self._table[self._at(number)])
+
+    def add(self, number: int) -> None:
+        """Remember it."""
+        at = self._at(number)
+        if not self._table[at]:
+            self._table[at] = number
+            self._n += 1
+            if 4 * self._n > 3 << self._bits:
+                self._grow()
+
+    def _at(self, number: int) -> int:
+        """Where it is, or would be."""
         table, mask = self._table, (1 << self._bits) - 1
         at = number & mask
-        while there := table[at]:
-            if there == number:
-                return False
+        while (there := table[at]) and there != number:
             at = (at + 1) & mask
-        table[at] = number
-        self._n += 1
-        if 4 * self._n > 3 << self._bits:
-            self._grow()
-        return True
+        return at
 
     def _grow(self) -> None:
         old, self._bits = self._table, self._bits + 1
-        self._table = table = array("Q", bytes(8 << self._bits))
-        mask = (1 << self._bits) - 1
+        self._table = array("Q", bytes(8 << self._bits))
         for number in old:
             if number:
-                at = number & mask
-                while table[at]:
-                    at = (at + 1) & mask
-                table[at] = number
+                self._table[self._at(number)] = number

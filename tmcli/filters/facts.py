@@ -49,12 +49,14 @@ def strata(view: View) -> tuple[str, str, str]:
     """(toolbox, hops, drift) as the task's tags tell; `-` where they do not."""
     tags = view.task.tags
     drift = tags.get("drift")
-    if isinstance(drift, list):
-        drift = "+".join(map(str, drift)) or "none"
-    return tag(tags.get("toolbox")), tag(tags.get("hops")), tag(drift)
+    if drift.__class__ is list:
+        drift = "+".join(map(str, drift)) if drift else "none"
+    return _tag(tags.get("toolbox")), _tag(tags.get("hops")), _tag(drift)
 
 
-def tag(value: object) -> str:
+def _tag(value: object) -> str:
+    if value.__class__ is str and len(value) <= MAX_NAME:
+        return value
     return "-" if value is None else str(value)[:MAX_NAME]
 
 
@@ -70,6 +72,12 @@ class Mix(NamedTuple):
 
 
 def mix(view: View) -> Mix:
-    phases = {turn["phase"] for turn in view.turns}
-    both = "trial+execution" if len(phases) > 1 else next(iter(phases), "-")
-    return Mix(*strata(view), view.stop, both)
+    trial = execution = ""
+    for turn in view.turns:
+        if turn["phase"] == "trial":
+            trial = "trial"
+        else:
+            execution = "execution"
+    both = "trial+execution" if trial and execution else trial or execution or "-"
+    toolbox, hops, drift = strata(view)
+    return Mix(toolbox, hops, drift, view.stop, both)

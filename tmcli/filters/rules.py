@@ -146,6 +146,16 @@ _TABLE = [
     ),
     Rule("judged_no", "a judge said no to a question", plain(judge.judged_no), None, None),
     Rule("not_judged", "a judge gave no verdict on a question", plain(judge.not_judged), None, None),
+    Rule("over_task", "one more than K of its task", None, True, True, option="--per-task"),
+    Rule("over_tool", "one more than K that call the same tool", None, True, True, option="--per-tool"),
+    Rule(
+        "over_stratum",
+        "one more than K of its toolbox, hops and drift",
+        None,
+        True,
+        True,
+        option="--per-stratum",
+    ),
 ]
 RULES: dict[Drop, Rule] = {rule.name: rule for rule in _TABLE}
 

@@ -15,7 +15,7 @@ import heapq
 import tempfile
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -44,6 +44,11 @@ class Plan:
     facts: bool = False
     """Will a balanced part be chosen?"""
 
+    @property
+    def is_near(self) -> bool:
+        """Are lines compared in a way that is much quicker for many at once?"""
+        return "near_duplicate" in self.settings or "near_calls" in self.settings
+
 
 class Verdict(NamedTuple):
     """What one line says by itself."""
@@ -69,40 +74,59 @@ class Judge:
         self.checks = checks(settings, plan.given)
         self.exact = "duplicate" in settings
         self.facts = plan.facts
-        self.words: Any = None
-        self.calls: Any = None
-        if "near_duplicate" in settings or "near_calls" in settings:
-            from tmcli.filters import near
+        self.near: dict[str, Any] = {}
+        """Field of a verdict -> what makes its keys; many at once are made much quicker than one by one."""
+        if plan.is_near:
+            from tmcli.filters.near import CallKeys, WordKeys
 
-            if "near_duplicate" in settings:
-                self.words = near.WordKeys(float(settings["near_duplicate"] or 0))
-            if "near_calls" in settings:
-                self.calls = near.CallKeys(float(settings["near_calls"] or 0))
+            for field_, name, keys in (
+                ("words", "near_duplicate", WordKeys),
+                ("calls", "near_calls", CallKeys),
+            ):
+                if name in settings:
+                    self.near[field_] = keys(float(settings[name] or 0))
 
     def __call__(self, line: bytes) -> Verdict:
+        """Of one line, but for what near duplicates share."""
+        return self._of(line)[0]
+
+    def all(self, lines: Iterable[bytes]) -> list[Verdict]:
+        """Of many lines."""
+        if not self.near:
+            return [self._of(line)[0] for line in lines]
+        found: list[Verdict] = []
+        taken: dict[str, list[Any]] = {name: [] for name in self.near}
+        passed: list[int] = []
+        for line in lines:
+            verdict, view = self._of(line)
+            if view is not None:
+                passed.append(len(found))
+                for name, keys in self.near.items():
+                    taken[name].append(keys.take(view))
+            found.append(verdict)
+        for name, keys in self.near.items():
+            for i, key in zip(passed, keys.of_all(taken[name]), strict=True):
+                found[i] = found[i]._replace(**{name: key})
+        return found
+
+    def _of(self, line: bytes) -> tuple[Verdict, View | None]:
+        """And the view, where it passes."""
         try:
             view = View.of(line)
             for reason, check in self.checks:
                 why = check(view)
                 if why is not None:
-                    return Verdict(reason, why[:MAX_WHY], None, mix(view))
+                    return Verdict(reason, why[:MAX_WHY], None, mix(view)), None
         except InputError as error:
-            return Verdict(error=error)
-        return Verdict(
-            None,
-            "",
-            None,
-            mix(view),
-            fingerprint(view) if self.exact else 0,
-            self.words.of(view) if self.words else b"",
-            self.calls.of(view) if self.calls else b"",
-            Facts.of(view) if self.facts else None,
-        )
+            return Verdict(error=error), None
+        exact = fingerprint(view) if self.exact else 0
+        facts = Facts.of(view) if self.facts else None
+        return Verdict(None, "", None, mix(view), exact, b"", b"", facts), view
 
 
 def verdicts(lines: Iterable[bytes], plan: Plan) -> list[Verdict]:
     """One for each line."""
-    return list(map(Judge(plan), lines))
+    return Judge(plan).all(lines)
 
 
 class Stage(Protocol):
@@ -114,6 +138,7 @@ class Stage(Protocol):
 Say = Callable[[bytes, Verdict], None]
 """Told of each line that is not kept: its verdict has a reason or an error."""
 Judged = Iterable[tuple[bytes, Verdict]]
+Kept = Generator[tuple[bytes, Verdict], None, None]
 
 
 def kept(
@@ -122,7 +147,7 @@ def kept(
     say: Say,
     stages: Sequence[Stage] = (),
     balance: Balance | None = None,
-) -> Iterator[tuple[bytes, Verdict]]:
+) -> Kept:
     """The lines that pass, in order. Of the others `say` is told, in order as well; but those that are left
     out for the balance come last."""
     if stages:
@@ -132,11 +157,11 @@ def kept(
     return items if balance is None else _balanced(items, balance, say)
 
 
-def _new(judged: Judged, plan: Plan, say: Say) -> Iterator[tuple[bytes, Verdict]]:
+def _new(judged: Judged, plan: Plan, say: Say) -> Kept:
     """What no rule drops, nor any memory of what was kept."""
     seen = Seen()
     words = calls = None
-    if "near_duplicate" in plan.settings or "near_calls" in plan.settings:
+    if plan.is_near:
         from tmcli.filters.near import NearSeen
 
         words, calls = (
@@ -145,19 +170,25 @@ def _new(judged: Judged, plan: Plan, say: Say) -> Iterator[tuple[bytes, Verdict]
         )
     for line, verdict in judged:
         if verdict.reason is None and verdict.error is None:
-            if verdict.exact and not seen.add(verdict.exact):
+            if verdict.exact and verdict.exact in seen:
                 verdict = verdict._replace(reason="duplicate")
-            elif words and verdict.words and words.seen(verdict.words):
+            elif words and verdict.words and words.near(verdict.words):
                 verdict = verdict._replace(reason="near_duplicate")
-            elif calls and verdict.calls and calls.seen(verdict.calls):
+            elif calls and verdict.calls and calls.near(verdict.calls):
                 verdict = verdict._replace(reason="near_calls")
             else:
+                if verdict.exact:
+                    seen.add(verdict.exact)
+                if words and verdict.words:
+                    words.add(verdict.words)
+                if calls and verdict.calls:
+                    calls.add(verdict.calls)
                 yield line, verdict
                 continue
         say(line, verdict)
 
 
-def _asked(judged: Judged, plan: Plan, say: Say, stages: Sequence[Stage]) -> Iterator[tuple[bytes, Verdict]]:
+def _asked(judged: Judged, plan: Plan, say: Say, stages: Sequence[Stage]) -> Kept:
     """What passes the stages too."""
     order = _Order(say)
     items: Any = order.numbered(_new(judged, plan, order.drop))
@@ -212,7 +243,7 @@ class _Order:
             self._say(*heapq.heappop(self._waiting)[1:])
 
 
-def _balanced(items: Judged, balance: Balance, say: Say) -> Iterator[tuple[bytes, Verdict]]:
+def _balanced(items: Judged, balance: Balance, say: Say) -> Kept:
     """A balanced part of them. They wait in a temporary file until all are known."""
     mixes: dict[Mix | None, int] = {}
     which = array("L")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,16 +62,27 @@ class Rules:
         ),
     ] = None
 
-    def settings(self, *options: str) -> dict[Drop, Setting]:
-        """The rules that are on; `options`: others that turn rules on and were given."""
+    @property
+    def on(self) -> list[str]:
+        return [one for text in self.rule or [] for one in words(text)]
+
+    @property
+    def off(self) -> list[str]:
+        return [one for text in self.no_rule or [] for one in words(text)]
+
+    def settings(self, given: Collection[str]) -> dict[Drop, Setting]:
+        """The rules that are on; `given`: the options that turn rules on, of those that were given."""
         from tmcli.filters.rules import RULES, chosen
 
-        given = {*options}
-        given |= {"--keep"} if self.keep else set()
-        given |= {"--decontaminate"} if self.decontaminate else set()
-        every = [one for text in self.rule or [] for one in words(text)]
-        settings = chosen(self.preset, every, [one for text in self.no_rule or [] for one in words(text)])
-        asked = {word.partition("=")[0].strip() for word in every}
+        settings = chosen(self.preset, self.on, self.off)
+        given = {
+            *given,
+            *(["--keep"] if self.keep else []),
+            *(["--decontaminate"] if self.decontaminate else []),
+        }
+        if "--judge" in given and "judged_no" not in self.off:
+            settings["judged_no"] = True
+        asked = {word.partition("=")[0].strip() for word in self.on}
         for rule in RULES.values():
             if rule.option and rule.option not in given:
                 if rule.name in asked:
@@ -91,15 +103,14 @@ class Rules:
         if self.keep:
             from tmcli.filters import expression
 
-            expression.check(self.keep)
+            expression.expression(self.keep)  # refuses what cannot be one
         return Given(self.keep, self.tokenizer, tests)
 
     def table(self) -> str:
         """All rules, as `--list-rules` shows them."""
         from tmcli.filters.rules import RULES, chosen, shown
 
-        every = [one for text in self.rule or [] for one in words(text)]
-        now = chosen(self.preset, every, [one for text in self.no_rule or [] for one in words(text)])
+        now = chosen(self.preset, self.on, self.off)
         head = ("rule", "default", "strict", "now", "drops")
         rows = [
             (
@@ -139,9 +150,14 @@ class Balancing:
         ),
     ] = None
 
+    def given(self) -> list[str]:
+        """The options that were."""
+        limits = {"--per-task": self.per_task, "--per-tool": self.per_tool, "--per-stratum": self.per_stratum}
+        return [name for name, most in limits.items() if most is not None]
+
     def balance(self) -> Balance | None:
         """None: all may stay."""
-        if self.per_task is None and self.per_tool is None and self.per_stratum is None:
+        if not self.given():
             return None
         from tmcli.filters.balance import Balance
 

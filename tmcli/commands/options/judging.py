@@ -16,6 +16,8 @@ from tmcli.filters.judge import QUESTIONS, Question, chosen
 if TYPE_CHECKING:
     from tmcli.filters.judge.judge import Judge
     from tmcli.filters.reverify import Reverify
+    from tmcli.filters.rules import Setting
+    from tmcli.records import Drop
 
 _ASK = "; ".join(f"{question.name}: {question.says}" for question in QUESTIONS.values())
 
@@ -65,6 +67,16 @@ class Judging:
         if not self.reverify and self.judge is None and self.concurrency != Judging.concurrency:
             raise UsageError("--concurrency is for --reverify and --judge", "add one, or leave this out")
         self.questions()
+
+    def given(self) -> list[str]:
+        """Those of `--reverify` and `--judge` that were."""
+        return [*(["--reverify"] if self.reverify else []), *(["--judge"] if self.judge is not None else [])]
+
+    def before(self, settings: dict[Drop, Setting]) -> dict[Drop, Setting]:
+        """The rules without those that a judge's stage answers for: verdicts stored earlier do not count."""
+        if self.judge is None:
+            return settings
+        return {name: one for name, one in settings.items() if name not in ("judged_no", "not_judged")}
 
     def questions(self) -> list[Question]:
         """What is asked."""

@@ -1,0 +1,171 @@
+"""The shape of a usual trajectory, for msgspec: `read` gives the parts of a line, or None.
+
+None says only that the line is not usual: `records.decode` decides then, and words what is wrong. What is
+given is what `records.decode` would give. For that, no byte is skipped unread (msgspec does not look into
+what it skips): each key is known here, or the line is not usual. And integers of more than 64 bits, which
+orjson reads as floats, occur only in parts that orjson reads in the end.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta, Raw
+
+from tmcli.records import Check, Json, Status, Stop
+
+MEMO = 2000
+"""Tools that are remembered: a data set has few, in many orders."""
+MEMO_BYTES = 8000
+"""A longer tool is not remembered."""
+
+
+class Struct(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Made and forgotten with a line."""
+
+
+_NONE, _EMPTY = Raw(b"null"), Raw(b"{}")
+
+
+class Task(Struct):
+    kind: Literal["task"]
+    v: Literal[1]
+    id: str
+    messages: Raw
+    tools: list[Raw]
+    env: Raw
+    answer: list[str]
+    check: Check = "exact"
+    subgoals: dict[str, list[str]] | None = None
+    plan: Raw = _NONE
+    tags: Raw = _EMPTY
+    source: str = ""
+
+
+class Line(Struct):
+    """What comes Raw is read by orjson: `read` puts the value in its place."""
+
+    kind: Literal["trajectory"]
+    v: Literal[1]
+    id: str
+    task: Task
+    messages: Raw
+    tools: list[Raw]
+    turns: Raw
+    prediction: str | None
+    stop: Stop
+    status: Status = "ok"
+    failure: str | None = None
+    reward: float | None = None
+    scores: Raw = _EMPTY
+    usage: Raw = _EMPTY
+    policy: Raw = _EMPTY
+    tokens: Raw = _NONE
+    judged: Any = None  # these are `filter`'s own
+    dropped: Any = None
+    dropped_why: Any = None
+
+
+class Function(Struct):
+    name: str
+    arguments: Any = None
+
+
+class Call(Struct):
+    function: Function
+    id: Any = None
+    type: Any = None
+
+
+class Message(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | None = None
+    tool_calls: list[Call] | None = None
+    tool_call_id: Any = None
+    name: Any = None
+    weight: Any = None
+    reasoning_content: Any = None
+
+
+_Ids = list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
+
+
+class Tokens(Struct):
+    ids: _Ids
+    mask: _Ids
+    logprobs: Any = None
+    vocabulary: Any = None
+
+
+_line = msgspec.json.Decoder(Line).decode
+_messages = msgspec.json.Decoder(list[Message]).decode
+_tokens = msgspec.json.Decoder(Tokens | None).decode
+_memo: dict[bytes, Json] = {}
+
+UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError)
+
+
+def read(line: bytes) -> Line | None:
+    """Its parts; all are values but `messages` and `tokens`, which are Raw, and checked."""
+    try:
+        parts: Any = _line(line)
+        task = parts.task
+        _messages(parts.messages)
+        _tokens(parts.tokens)
+        raw = [parts.turns, task.messages, task.env, task.plan, task.tags]
+        raw += parts.scores, parts.usage, parts.policy
+        values = orjson.loads(b"[%b]" % b",".join(raw))
+        parts.turns, task.messages, task.env, task.plan, task.tags = values[:5]
+        parts.scores, parts.usage, parts.policy = values[5:]
+        _check(parts.turns, task, values[4:])
+        shown = parts.tools
+        parts.tools = _tools(shown)
+        task.tools = parts.tools if task.tools == shown else _tools(task.tools)
+    except UNUSUAL:
+        return None
+    return parts  # type: ignore[no-any-return]
+
+
+def _check(turns: Any, task: Any, objects: list[Any]) -> None:
+    """What `records.decode` would refuse, and what is seldom, raises one of `UNUSUAL`."""
+    for turn in turns:
+        phase, calls = turn["phase"], turn["calls"]
+        if (phase != "execution" and phase != "trial") or calls.__class__ is not list:
+            raise ValueError
+        for call in calls:
+            if call["name"].__class__ is not str:
+                raise ValueError
+    for message in task.messages:
+        if message["role"] != "user" or message["content"].__class__ is not str or "tool_calls" in message:
+            raise ValueError
+    if task.env["kind"].__class__ is not str or turns.__class__ is not list:
+        raise ValueError
+    plan = task.plan
+    if (plan is not None and plan.__class__ is not list) or task.messages.__class__ is not list:
+        raise ValueError
+    for item in objects if plan is None else plan + objects:
+        if item.__class__ is not dict:
+            raise ValueError
+
+
+def _tools(listed: list[Raw]) -> list[Json]:
+    texts = list(map(bytes, listed))
+    try:
+        return [_memo[text] for text in texts]
+    except KeyError:
+        return [_tool(text) for text in texts]
+
+
+def _tool(text: bytes) -> Json:
+    tool: Json | None = _memo.get(text)
+    if tool is None:
+        tool = orjson.loads(text)
+        if tool["function"]["name"].__class__ is not str:
+            raise ValueError
+        if len(text) <= MEMO_BYTES:
+            if len(_memo) >= MEMO:
+                _memo.clear()
+            _memo[text] = tool
+    return tool
