@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmcli import model as models
-from tmcli.chat import Chat
+from tmcli.chat import Chat, Template
 from tmcli.errors import UsageError
 from tmcli.protocol import parse
 from tmcli.records import Json
 
+OWN: tuple[Template, ...] = ("own", "text")
 ARGUMENTS: Json = {"key": 'é\n"}'}
 CALL: Json = {"id": "call_0", "type": "function", "function": {"name": "look", "arguments": ARGUMENTS}}
 DIALOGUE: list[Json] = [
@@ -94,12 +95,16 @@ def test_told_text_cannot_forge_control_tokens(chat: Chat, text: str) -> None:
 
 def test_a_template_that_rewrites_history_is_refused() -> None:
     tokenizer = models.load_tokenizer("tiny")
-    tokenizer.chat_template = (
+    tokenizer.chat_template = rewriting = (
         "{% if tools %}{% endif %}{{ messages | length }}"
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     )
-    with pytest.raises(UsageError, match="append-only"):
-        Chat(tokenizer)
+    for template in OWN:
+        with pytest.raises(UsageError, match="append-only"):
+            Chat(tokenizer, template)
+    chat = Chat(tokenizer)
+    assert (chat.mode, tokenizer.chat_template == rewriting) == ("tm", False)
+    assert chat.why.count("append-only") == 2
 
 
 def test_a_template_with_unreadable_calls_is_refused() -> None:
@@ -110,6 +115,20 @@ def test_a_template_with_unreadable_calls_is_refused() -> None:
         "{% for c in m.tool_calls or [] %}[{{ c.function.name }}()]{% endfor %}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    with pytest.raises(UsageError, match="does not read"):
-        Chat(tokenizer)
-    Chat(tokenizer, "tm")
+    with pytest.raises(UsageError, match="does not read; use --template text, or auto"):
+        Chat(tokenizer, "own")
+    chat = Chat(tokenizer)
+    assert (chat.mode, chat.why[-28:]) == ("tm", "read, and its turns are tm's")
+
+
+def test_a_model_without_a_template_has_none_of_its_own() -> None:
+    for template in OWN:
+        with pytest.raises(UsageError, match="no chat template of its own"):
+            Chat(models.load_tokenizer("tiny"), template)
+
+
+def test_a_checkpoint_keeps_its_template() -> None:
+    tokenizer = models.load_tokenizer("tiny")
+    first = Chat(tokenizer)
+    again = Chat(tokenizer)
+    assert (again.mode, again.form, again.why) == ("tm", first.form, "the model's chat template is tm's")

@@ -35,6 +35,9 @@ one of one's own, and `closed`, an answer without any tool."""
 
 TAGS = ("experience", "trial", "plan", "answer")
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
+"""A tool's reply where it travels as text."""
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_CLOSE = "</answer>"
 CANNOT = "cannot be done"
 """The right answer where the tools cannot bring one. The prompts say so."""
@@ -171,6 +174,21 @@ def write_call(name: str, arguments: dict[str, Any]) -> str:
 
     body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
     return f"{CALL_OPEN}{body}{CALL_CLOSE}"
+
+
+def write_response(content: str) -> str:
+    """A tool's reply as text, in a user's turn.
+
+    >>> write_response("1")
+    '<tool_response>\\n1\\n</tool_response>'
+    """
+    return f"{RESPONSE_OPEN}\n{content}\n{RESPONSE_CLOSE}"
+
+
+def tools_text(tools: Iterable[str]) -> str:
+    """What a model is told of its tools, a line each, and of calls as text; nothing where there are none."""
+    lines = "\n".join(tools)
+    return prompt("tools").replace("{tools}", lines) if lines else ""
 
 
 def split_thoughts(content: str) -> tuple[str, str]:

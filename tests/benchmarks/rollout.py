@@ -49,7 +49,7 @@ def with_generate(model: Any, chat: Chat, tasks: list[Task], turns: int, new: in
 def with_tm(model: Any, chat: Chat, tasks: list[Task], turns: int, new: int) -> float:
     """Seconds for the same with tm's local policy; a turn's end is put out of reach, so lengths are equal."""
     policy = Local("smollm2", model, chat, Sampling(max_new_tokens=new))
-    end, chat.turn_end_id = chat.turn_end_id, -1
+    ends, chat.stop_ids = chat.stop_ids, frozenset()
 
     async def episode(task: Task) -> None:
         conversation = policy.open(task, 0)
@@ -64,7 +64,7 @@ def with_tm(model: Any, chat: Chat, tasks: list[Task], turns: int, new: int) -> 
 
     started = time.perf_counter()
     asyncio.run(everyone())
-    chat.turn_end_id = end
+    chat.stop_ids = ends
     return time.perf_counter() - started
 
 

@@ -80,6 +80,7 @@ class Local:
         self.chat = chat
         self._sampling = sampling
         self.weights = weights
+        chat.stop_ids |= _ends(model)
         self._n_open = 0
         self._waiting: list[tuple[Episode, asyncio.Future[tuple[list[int], Finish]]]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -205,7 +206,7 @@ class Local:
             for b, (i, token, logprob) in enumerate(zip(rows, tokens, logprobs, strict=True)):
                 episodes[i].say(token, logprob)
                 said[i].append(token)
-                if token == self.chat.turn_end_id:
+                if token in self.chat.stop_ids:
                     finish[i] = "stop"
                 elif len(episodes[i].ids) < context:
                     kept.append(b)
@@ -239,17 +240,21 @@ class LocalConversation:
         if not episode.ids:
             episode.hear(chat.prompt_ids(messages, episode.tools))
         else:
+            if episode.ids[-1] != chat.turn_end_id:  # cut, or ended otherwise
+                episode.hear([chat.turn_end_id])
             episode.hear(chat.suffix_ids(messages[episode.n_messages :]))
         n_prompt = len(episode.ids)
         said, finish = await self._policy.generate(episode)
         episode.n_messages = len(messages) + 1
-        turn = parse(chat.text(said))
+        thoughts, aloud = chat.heard(said)  # no markup counts in thoughts
+        turn = parse(aloud)
         content = turn.text
         if turn.faults:  # what could not be read stays visible as it was written
-            content = chat.text(said)
+            content = aloud
             if turn.calls:
                 content = turn.text + "".join(f"<tool_call>{fault.text}</tool_call>" for fault in turn.faults)
-        return Reply(content, turn, finish, n_prompt, len(said))
+        extra = {"reasoning_content": thoughts} if thoughts.strip() else {}
+        return Reply(content, turn, finish, n_prompt, len(said), extra=extra)
 
     @property
     def tokens(self) -> Json | None:
@@ -259,6 +264,7 @@ class LocalConversation:
             "mask": episode.mask,
             "logprobs": episode.logprobs,
             "vocabulary": self._policy.chat.vocabulary,
+            "template": self._policy.chat.form,
         }
 
     def close(self) -> None:
@@ -294,6 +300,12 @@ class GrowingLayer(DynamicLayer):
         self._room[1][:, :, start:end] = value_states
         self.keys, self.values = self._room[0][:, :, :end], self._room[1][:, :, :end]
         return self.keys, self.values
+
+
+def _ends(model: Any) -> frozenset[int]:
+    """What the model itself counts as the end of a turn."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return frozenset(ends if isinstance(ends, list) else {ends} - {None})
 
 
 def _buffer(like: torch.Tensor, length: int) -> torch.Tensor:

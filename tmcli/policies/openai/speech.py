@@ -1,8 +1,8 @@
 """What a choice of a chat completion says, taken apart. Nothing in it is trusted to have the right type.
 
-    speech = listen(choice)
-    speech.said, speech.calls, speech.fields
-    reply = speech.reply(choice, turn, cost)        # once `wire.py` or `text.py` has read the turn in it
+speech = listen(choice)
+speech.said, speech.calls, speech.fields
+reply = speech.reply(choice, turn, cost)        # once `wire.py` or `text.py` has read the turn in it
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ import orjson
 from tmcli.policies import Reply
 from tmcli.policies.openai.outcomes import REASONING, finish
 from tmcli.policies.openai.usage import tokens
-from tmcli.protocol import Turn, split_thoughts
+from tmcli.protocol import RESPONSE_OPEN, Turn, split_thoughts
 from tmcli.records import Json
-
-RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
-"""A tool's reply where it travels as text."""
 
 
 @dataclass(frozen=True, slots=True)

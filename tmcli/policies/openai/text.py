@@ -16,9 +16,9 @@ import orjson
 
 from tmcli.policies import Reply
 from tmcli.policies.openai.sent import Sent
-from tmcli.policies.openai.speech import RESPONSE_OPEN, listen
-from tmcli.policies.openai.wire import native_text, outgoing, response
-from tmcli.protocol import parse, prompt
+from tmcli.policies.openai.speech import listen
+from tmcli.policies.openai.wire import native_text, outgoing
+from tmcli.protocol import RESPONSE_OPEN, parse, tools_text, write_response
 from tmcli.records import Json
 
 
@@ -49,7 +49,7 @@ class TextWire:
         told: list[str] = []
         for message in [*new, None]:
             if message is not None and message["role"] == "tool":
-                told.append(response(message["content"]))
+                told.append(write_response(message["content"]))
                 continue
             if told:
                 self.sent.add({"role": "user", "content": "\n".join(told)})
@@ -68,9 +68,7 @@ class TextWire:
 
 def described(tools: list[Json]) -> str:
     """What the system turn says of the tools; nothing where there are none."""
-    if not tools:
-        return ""
-    return prompt("tools").replace("{tools}", "\n".join(orjson.dumps(tool).decode() for tool in tools))
+    return tools_text(orjson.dumps(tool).decode() for tool in tools)
 
 
 def _plain(message: Json) -> Json:

@@ -22,7 +22,7 @@ import orjson
 
 from tmcli.policies import Reply
 from tmcli.policies.openai.sent import Sent
-from tmcli.policies.openai.speech import RESPONSE_CLOSE, RESPONSE_OPEN, dumped, listen
+from tmcli.policies.openai.speech import dumped, listen
 from tmcli.protocol import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -33,6 +33,7 @@ from tmcli.protocol import (
     parse,
     prompt,
     read_call,
+    write_response,
 )
 from tmcli.records import Json
 
@@ -76,7 +77,7 @@ class Wire:
             if message["role"] == "tool":
                 wire_id = next(faults if message["tool_call_id"].startswith("invalid") else calls, None)
                 if wire_id is None:
-                    told.append(response(message["content"]))
+                    told.append(write_response(message["content"]))
                 else:
                     replies[wire_id] = message["content"]
             elif message["role"] != "assistant":  # that one was said here
@@ -173,15 +174,6 @@ def outgoing(message: Json) -> Json:
     if "tool_call_id" in message:
         sent["tool_call_id"] = message["tool_call_id"]
     return sent
-
-
-def response(content: str) -> str:
-    """A tool's reply as text.
-
-    >>> response("1")
-    '<tool_response>\\n1\\n</tool_response>'
-    """
-    return f"{RESPONSE_OPEN}\n{content}\n{RESPONSE_CLOSE}"
 
 
 def read_native(name: Any, arguments: Any) -> tuple[Call, str, bool] | Fault:
