@@ -1,7 +1,8 @@
 """Records as Parquet, and back byte for byte.
 
 Columns: `kind`, `v`, the kind's known fields, `extra`, `line`. Strings and numbers have their own type;
-everything nested is JSON *text*, since Arrow merges differing schemas and leaks keys between rows. A null
+everything nested is JSON *text* and marked as such (Arrow's and Parquet's JSON type), since Arrow merges
+differing schemas and leaks keys between rows; `datasets.load_dataset` gives it back as it was. A null
 is a field that is left out (or null, where null says something). `line` holds the line as it was read,
 where it could not be spelled again from the other columns (odd spacing, unusual key order, `1` for `1.0`).
 
@@ -42,10 +43,16 @@ GROUP_ROWS, GROUP_BYTES = 1000, 32 << 20
 def schema(kind: str) -> pa.Schema:
     """The columns of a kind; of no kind when there was no record."""
     names = known_fields(KINDS[kind]) if kind else []
-    types = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
-    ends = [("extra", pa.string()), ("line", pa.string())]
+    types = [(name, _type(name)) for name in names]
+    ends = [("extra", pa.json_()), ("line", pa.string())]
     columns = [("kind", pa.string()), ("v", pa.int32()), *types, *ends]
     return pa.schema(columns, metadata={MARK: kind.encode(), b"tm.v": str(VERSION).encode()})
+
+
+def _type(name: str) -> pa.DataType:
+    if name in NUMBERS:
+        return pa.float64()
+    return pa.string() if name in STRINGS else pa.json_()
 
 
 def to_row(kind: str, line: bytes) -> Json:
