@@ -123,7 +123,7 @@ class Metrics:
         """Append one line; later values of a name replace earlier ones in `last`."""
         self.last |= line
         lasting = {name: value for name, value in line.items() if name not in TIMED}
-        if lasting.keys() <= {"step", "epoch"}:
+        if lasting.keys() <= {"step", "epoch"} or not is_first():
             return
         with self._file.open("ab") as out:
             out.write(orjson.dumps(lasting) + b"\n")

@@ -22,7 +22,7 @@ from tmcli.commands.options import (
     Template,
     open_rejects,
 )
-from tmcli.commands.options.training import Fitting, Holding, Watching, Weights, one_reader
+from tmcli.commands.options.training import Fitting, Holding, Watching, Weights, check_processes
 from tmcli.errors import InputError, UsageError
 from tmcli.records import Trajectory
 from tmcli.steps.sft import SftOptions, sft
@@ -70,7 +70,7 @@ def run(
         **fitting.resolved(weights),
         **vars(holding),
     )
-    one_reader(file)
+    check_processes(file, options.batch_size)
     if not checkpoint.is_first():  # one of several processes speaks, and writes, for all
         console.configure(console.settings.command, quiet=True)
         skip_invalid, rejects = skip_invalid or rejects is not None, None

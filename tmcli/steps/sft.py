@@ -37,7 +37,7 @@ class SftOptions:
     """What a user turns; defaults are measured on the demo (SmolLM2-135M)."""
 
     model: str = "smollm2"
-    template: Literal["auto", "tm", "own"] = "auto"
+    template: Literal["auto", "own", "text", "tm"] = "auto"
     full: bool = False
     """Train all weights instead of an adapter."""
     adapter: Literal["lora", "rslora", "dora", "qlora"] = "lora"
@@ -151,7 +151,8 @@ def sft(
         from tmcli.trainer.reporters import reporters
 
         model, tokenizer = training.load(options)
-        rows, held_out, counts = _rows(records, Chat(tokenizer, options.template), options)
+        chat = Chat(tokenizer, options.template)
+        rows, held_out, counts = _rows(records, chat, options)
         counts |= {
             "tokens": sum(len(ids) for ids, _ in rows),
             "trained_tokens": sum(sum(mask) for _, mask in rows),
@@ -167,7 +168,7 @@ def sft(
             raise KeyboardInterrupt
         run = Run(
             step="sft",
-            options=resolved,
+            options=resolved | chat.chosen,
             versions=checkpoint.versions(),
             counts=counts,
             seconds=round(time.monotonic() - started, 3),
@@ -220,10 +221,14 @@ def _trainer(
 
     n_steps = options.max_steps or math.ceil(math.ceil(len(rows) / options.batch_size) * options.epochs)
     eval_every = (options.eval_every or math.ceil(n_steps / 10)) if held_out else 0
-    arguments = training.arguments(part, options, checkpoint.n_processes())
+    arguments = training.arguments(part, options, checkpoint.n_processes()) | {
+        "max_steps": options.max_steps or -1,
+        "prediction_loss_only": True,
+        "ddp_find_unused_parameters": False,
+    }
     trainer: Any = training.Sft(
         model=model,
-        args=SFTConfig(**{**arguments, "max_steps": options.max_steps or -1, "prediction_loss_only": True}),
+        args=SFTConfig(**arguments),
         train_dataset=training.dataset(rows),
         eval_dataset=training.dataset(held_out) if held_out else None,
         processing_class=tokenizer,

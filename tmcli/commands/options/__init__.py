@@ -145,8 +145,11 @@ CheckpointFolder = Annotated[
     str | None, typer.Option("-o", "--output", metavar="DIR", help="Checkpoint folder to write.")
 ]
 Template = Annotated[
-    Literal["auto", "tm", "own"],
-    typer.Option("--template", help="Chat template; auto: the model's own where it knows tools, else tm's."),
+    Literal["auto", "own", "text", "tm"],
+    typer.Option(
+        "--template",
+        help="Chat template: the model's own, its turns with calls as text, or tm's; auto: the first that fits.",
+    ),
 ]
 Full = Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")]
 Rank = Annotated[int, typer.Option("--rank", min=1, metavar="N", help="Rank of the LoRA adapter.")]

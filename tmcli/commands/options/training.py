@@ -134,7 +134,11 @@ class Watching:
         return Watch(self.save_every, tuple(dict.fromkeys(names)))
 
 
-def one_reader(file: str) -> None:
-    """Processes that train together cannot share a pipe. Raises `UsageError`."""
-    if file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def check_processes(file: str, batch_size: int) -> None:
+    """Several that train together share the batch, and no pipe. Raises `UsageError`."""
+    n = int(os.environ.get("WORLD_SIZE", "1"))
+    if file == "-" and n > 1:
         raise UsageError("several processes cannot read the same stdin", "name a file")
+    if batch_size % n:
+        remedy = f"try {n * max(1, batch_size // n)}"
+        raise UsageError(f"--batch-size {batch_size} cannot be shared by {n} processes", remedy)
