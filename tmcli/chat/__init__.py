@@ -36,6 +36,8 @@ class Chat:
     def __init__(self, tokenizer: Any, template: Template = "auto") -> None:
         self.tokenizer = tokenizer
         self._form, self.mode, self.why = choose(tokenizer, template)
+        self.chosen = {"template_chosen": self.mode, "template_why": self.why}
+        """What a run record says of it."""
         console.detail(f"template {self.mode}: {self.why}")
         tokenizer.chat_template = self._form.render.template  # a checkpoint keeps it
         self.turn_end = self._form.turn_end

@@ -1,7 +1,7 @@
 """A chat template, rendered: always with the same date, and a refusal is a sentence.
 
-render = Render(tokenizer, template)
-text = render([{"role": "user", "content": "hi"}], begin=True)
+    render = Render(tokenizer, template)
+    text = render([{"role": "user", "content": "hi"}], begin=True)
 """
 
 from __future__ import annotations

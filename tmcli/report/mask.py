@@ -13,7 +13,7 @@ TRAINED_PLAIN = "⟦", "⟧"
 
 
 def mask_text(trajectory: Trajectory, chat: Chat, *, colour: bool) -> str:
-    """The record's whole text with its trained spans marked, and a line that counts them.
+    """The record's whole text with its trained spans marked, a line that counts them, and the template.
 
     Colour marks them on a terminal, ⟦ ⟧ elsewhere. The turn ends are counted apart: a model that is not
     trained on them never stops.
@@ -22,10 +22,12 @@ def mask_text(trajectory: Trajectory, chat: Chat, *, colour: bool) -> str:
     ids, mask = chat.encode_trajectory(trajectory)
     text = ""
     for trained, span in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
-        words = console.safe(chat.tokenizer.decode([token for token, _ in span]))
+        words = console.safe(
+            chat.tokenizer.decode([token for token, _ in span], clean_up_tokenization_spaces=False)
+        )
         text += f"{left}{words}{right}" if trained else words
     ends = sum(1 for token, m in zip(ids, mask, strict=True) if m and token == chat.turn_end_id)
     return (
         f"{text}\n\n{sum(mask)} of {len(ids)} tokens are trained; "
-        f"{ends} of them end a turn ({chat.turn_end})\n"
+        f"{ends} of them end a turn ({chat.turn_end})\ntemplate {chat.mode}: {console.safe(chat.why)}\n"
     )

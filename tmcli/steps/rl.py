@@ -39,7 +39,7 @@ class RlOptions:
     """What a user turns. The demo, on two cores, uses fewer steps and smaller groups than these defaults."""
 
     policy: str = "smollm2"
-    template: Literal["auto", "tm", "own"] = "auto"
+    template: Literal["auto", "own", "text", "tm"] = "auto"
     full: bool = False
     rank: int = 32
     learning_rate: float = 2e-4
@@ -180,7 +180,7 @@ def rl(
         checkpoint.save(part, trainer.model, tokenizer, adapter_only=options.adapter_only)
         run = Run(
             step="rl",
-            options=resolved,
+            options=resolved | chat.chosen,
             versions=checkpoint.versions(),
             counts={"tasks": len(by_id), "steps": options.steps, **rollouts.counts},
             seconds=round(time.monotonic() - started, 3),

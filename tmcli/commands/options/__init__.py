@@ -148,7 +148,7 @@ Template = Annotated[
     Literal["auto", "own", "text", "tm"],
     typer.Option(
         "--template",
-        help="Chat template: the model's own, its turns with calls as text, or tm's; auto: the first that fits.",
+        help="Chat template; auto: the model's own, else its turns with calls as text, else tm's.",
     ),
 ]
 Full = Annotated[bool, typer.Option("--full", help="Train all weights, not a LoRA adapter.")]
