@@ -254,6 +254,17 @@ def test_a_request_that_fails_is_made_again_or_leaves_no_verdict() -> None:
     assert "no such thing" in kept_in(found[0][0])["grounded"]["why"]
 
 
+def test_several_servers_share_the_load_and_each_keeps_its_records() -> None:
+    """A server that read a record once has it in its prefix cache for the next question."""
+    with ModelServer(by_name()) as one, ModelServer(by_name()) as other:
+        with Judge(f"judge@{one.url},{other.url}", chosen(ASKED), concurrency=2) as stage:
+            assert len(list(stage.run((line, 0) for line in lines(8)))) == 8
+        asked = [[body["messages"][1]["content"] for body in each.requests] for each in (one, other)]
+    marks = [{found[1] for shown in texts if (found := BEGIN.search(shown))} for texts in asked]
+    assert marks[0] & marks[1] == set()
+    assert min(map(len, asked)) >= 2
+
+
 def test_a_wrong_key_ends_the_run() -> None:
     with ModelServer(lambda body: Trouble(401)) as server, pytest.raises(UsageError, match="OPENAI_API_KEY"):
         judged(lines(3), server)
