@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from players import Player, Turn, said, sum_task
 from servers import ModelServer, call, say, text
+from trajectories import dropped
 
 from tmcli import io
 from tmcli import model as models
@@ -22,7 +22,8 @@ from tmcli.chat import Chat
 from tmcli.environments.world import World
 from tmcli.episode import Limits, play
 from tmcli.errors import PolicyFailure
-from tmcli.filters.rules import standard
+from tmcli.filters.duplicates import fingerprint
+from tmcli.filters.view import View
 from tmcli.policies import Calls, Policy, Sampling, Service
 from tmcli.policies.openai import OpenAI
 from tmcli.policies.scripted import Scripted
@@ -258,23 +259,18 @@ def test_nothing_to_learn_is_left_out(mended: Trajectory, chat: Chat) -> None:
     assert counts["no_assistant_turn"] == 1
 
 
-def reasons(played: Trajectory, **more: Any) -> Iterator[str]:
-    return (why for rule in standard(**more) if (why := rule(played)) is not None)
-
-
 def test_filter_keeps_it_unless_asked(mended: Trajectory) -> None:
-    assert list(reasons(mended)) == []
-    assert list(reasons(mended, drop=("hinted",))) == ["hinted"]
-    assert list(reasons(hinted(ADD, RIGHT), drop=("hinted",))) == []
-    assert next(reasons(hinted(ADD, WRONG, WRONG))) == "wrong_answer"
+    assert dropped(mended) is None
+    assert dropped(mended, on=["hinted"]) == "hinted"
+    assert dropped(mended, "strict") == "hinted"
+    assert dropped(hinted(ADD, RIGHT), on=["hinted"]) is None
+    assert dropped(hinted(ADD, WRONG, WRONG)) == "wrong_answer"
 
 
 def test_it_is_no_duplicate_of_one_that_needed_no_hint(mended: Trajectory) -> None:
-    rules = standard()
     alone = hinted(ADD, ADD, RIGHT)
     assert [call.key for call in made(alone)] == [call.key for call in made(mended)]
-    kept = [next((why for rule in rules if (why := rule(one))), None) for one in (mended, alone) * 2]
-    assert kept == [None, None, "duplicate", "duplicate"]
+    assert fingerprint(View.of(encode(alone))) != fingerprint(View.of(encode(mended)))
 
 
 def test_eval_says_so(mended: Trajectory) -> None:
@@ -301,10 +297,10 @@ def test_records_pass_through_every_step(mended: Trajectory, tm: Tm, tmp_path: P
     assert tm("filter", "a.jsonl", "-o", "a.parquet").returncode == 0
     assert next(iter(io.read(str(tmp_path / "a.parquet"), kind=Trajectory))) == mended
     assert tm("filter", "a.parquet").stdout == encode(mended) + b"\n"
-    dropped = tm("filter", "--drop", "hinted", "--rejects", "r.jsonl", "a.jsonl")
-    assert (dropped.returncode, dropped.stdout) == (0, b"")
-    assert b"dropped: hinted 1" in dropped.stderr
+    none = tm("filter", "--rule", "hinted", "--rejects", "r.jsonl", "a.jsonl")
+    assert (none.returncode, none.stdout) == (0, b"")
+    assert b"\nhinted   1  100.0%" in none.stderr
     assert json.loads((tmp_path / "r.jsonl").read_bytes())["dropped"] == "hinted"
-    wrong = tm("filter", "--drop", "hintd", "a.jsonl")
+    wrong = tm("filter", "--rule", "hintd", "a.jsonl")
     assert wrong.returncode == 2
     assert b"did you mean 'hinted'?" in wrong.stderr

@@ -19,12 +19,12 @@ from players import sum_task
 from servers import Brain, Expert, ModelServer, call, say, text
 from services import WebService
 from shell import pipe, records
+from trajectories import dropped
 from virtual import VirtualServer
 
 from tmcli import drift, suites, toolbox
 from tmcli.environments.world import World
 from tmcli.episode import Limits, play
-from tmcli.filters.rules import standard
 from tmcli.importers.stabletoolbench import read
 from tmcli.policies import Calls, Sampling, Service
 from tmcli.policies.openai import OpenAI
@@ -295,8 +295,7 @@ def test_without_tags_the_last_words_are_the_answer(
     assert [turn["phase"] for turn in got.turns] == ["execution", "execution"]
     assert got.scores == {"answer": float(right), "format": 0.5, "trial": 0.0, "repeat": 0.0}
     assert got.reward == pytest.approx(right + 0.05)
-    dropped = next((why for rule in standard() if (why := rule(got)) is not None), None)
-    assert dropped == (None if right else "wrong_answer" if final else "no_answer")
+    assert dropped(got) == (None if right else "wrong_answer" if final else "no_answer")
 
 
 # ---- tm synth, several times a task --------------------------------------------------------------
@@ -375,7 +374,7 @@ def test_hints_save_samples_and_are_marked(tm: Tm, tmp_path: Path) -> None:
     assert back == [0, 1, 1, 1, 0]
     assert [r["scores"]["answer"] for r in records(got.stdout)] == [1.0, 1.0, 0.0, 0.0, 1.0]
     assert len(records(tm("filter", input=got.stdout).stdout)) == 3
-    assert len(records(tm("filter", "--drop", "hinted", input=got.stdout).stdout)) == 2
+    assert len(records(tm("filter", "--rule", "hinted", input=got.stdout).stdout)) == 2
 
 
 @pytest.mark.parametrize("kept", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4))])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tmcli.records import Trajectory, encode, new_task, to_json
+from tmcli.filters.rules import Preset, chosen
+from tmcli.records import Drop, Trajectory, encode, new_task, to_json
+from tmcli.steps.filter import Judge, Plan
 
 Json = dict[str, Any]
 
@@ -100,3 +102,12 @@ def trajectory(
 def lines(*trajectories: Trajectory) -> str:
     """JSONL, as a file or a pipe holds it."""
     return "".join(encode(trajectory).decode() + "\n" for trajectory in trajectories)
+
+
+def dropped(
+    one: Trajectory, preset: Preset = "default", on: Iterable[str] = (), off: Iterable[str] = ()
+) -> Drop | None:
+    """Why `tm filter` drops it, looking at it alone."""
+    verdict = Judge(Plan(chosen(preset, on, off)))(encode(one))
+    assert verdict.error is None, verdict.error
+    return verdict.reason

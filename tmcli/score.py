@@ -164,9 +164,11 @@ def made(trajectory: Dialogue) -> list[Made]:
         if not turn["calls"]:
             continue
         asked = message.get("tool_calls") or []
-        by_id = {reply.get("tool_call_id"): reply.get("content") for reply in replies}
-        ids = [call.get("id") for call in asked]
-        rest = [reply.get("content") for reply in replies if reply.get("tool_call_id") not in ids]
+        by_id = {_id(reply.get("tool_call_id")): reply.get("content") for reply in replies}
+        ids = [_id(call.get("id")) for call in asked]
+        rest: list[str | None] = []
+        if len(turn["calls"]) > len(asked):
+            rest = [reply.get("content") for reply in replies if _id(reply.get("tool_call_id")) not in ids]
         for i, call in enumerate(turn["calls"]):
             readable = i < len(asked)
             if readable:
@@ -176,6 +178,11 @@ def made(trajectory: Dialogue) -> list[Made]:
             ok = readable and call.get("ok") is True
             calls.append(Made(turn["phase"], call["name"], call.get("arguments"), ok, reply, readable))
     return calls
+
+
+def _id(value: Any) -> str:
+    """The id of a call, whatever a server made of it."""
+    return value if value.__class__ is str else repr(value)  # type: ignore[no-any-return]
 
 
 def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:
