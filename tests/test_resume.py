@@ -19,7 +19,7 @@ from conftest import Tm, environment
 from shell import pipe
 
 WORDS = (
-    "sft t.jsonl --model tiny --rank 4 --batch-size 2 --epochs 3 --precision fp32 "
+    "sft t.jsonl --model tiny --rank 4 --batch-size 2 --epochs 2 --precision fp32 "
     "--eval-share 0.3 --eval-every 3 --save-every 2 -o ckpt"
 ).split()
 MADE = ("metrics.jsonl", "model.safetensors", "README.md", "loss.png")
@@ -102,7 +102,7 @@ def test_stopped_killed_and_resumed(folder: Path, whole: Whole, tm: Tm) -> None:
     said = (folder / "said").read_text()
     assert code == 130, said
     assert "saving after this step; Ctrl-C again stops at once" in said
-    assert said.splitlines()[-1].endswith("of 12 is saved, --resume goes on from there")
+    assert said.splitlines()[-1].endswith("of 8 is saved, --resume goes on from there")
 
     before = {path: path.read_bytes() for path in (folder / "ckpt.part").rglob("*") if path.is_file()}
     for words, told in (
@@ -125,7 +125,7 @@ def test_sigterm_saves(folder: Path, whole: Whole, tm: Tm) -> None:
     words = [word for word in WORDS if word not in ("--save-every", "2")] + ["--batch-size", "2"]
     code = ended(words, folder, signal.SIGTERM, lambda: logged(folder) >= 2)
     assert code == 143
-    assert "of 12 is saved, --resume goes on" in (folder / "said").read_text()
+    assert "of 8 is saved, --resume goes on" in (folder / "said").read_text()
     complete(words, folder, whole(), tm)
 
 

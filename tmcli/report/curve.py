@@ -7,6 +7,7 @@ curve_picture(metrics.lines(), DIR / "loss.png") # False where matplotlib is not
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def curve_picture(lines: Sequence[Json], file: Path) -> bool:
     """The curve as PNG."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its fonts
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
