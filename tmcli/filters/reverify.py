@@ -82,7 +82,9 @@ class Reverify:
         return dict(self.counts)
 
     def tell(self) -> None:
-        """Say once what could not be checked."""
+        """Say once what came of it."""
+        n_played = self.counts["reproduced"] + self.counts["not_reproduced"]
+        console.note(f"--reverify: {self.counts['reproduced']} of {n_played} played again as recorded")
         if n := self.counts["not_checked"]:
             which = "1 trajectory" if n == 1 else f"{n} trajectories"
             console.warn(f"--reverify could not check {which}, kept as they are; the first: {self.first}")
