@@ -345,7 +345,7 @@ def test_samples_are_played_until_enough_are_right(concurrency: str, tm: Tm, tmp
     assert asked_for == 2 * 7  # nothing was played in vain
     kept = tm("filter", input=one.stdout)
     assert [(r["prediction"], r["id"][-2:]) for r in records(kept.stdout)] == [("1", "#0"), ("1", "#1")]
-    assert b"wrong_answer 5" in kept.stderr
+    assert b"\nwrong_answer  5  71.4%" in kept.stderr
 
 
 def test_where_nobody_can_tell_all_samples_are_played(tm: Tm, tmp_path: Path) -> None:
