@@ -1,8 +1,8 @@
 """What `tm filter` writes, read by TRL, LLaMA-Factory and axolotl with their own code.
 
 TRL is installed here. The other two are asked where they are installed (`pip install --no-deps
-llamafactory axolotl` and what they import), in the slow tests; `test_exporters.py` pins the rows that they were
-shown to read.
+llamafactory axolotl` and what they import), in the slow tests; `test_exporters.py` pins the rows that they
+were shown to read.
 """
 
 from __future__ import annotations
