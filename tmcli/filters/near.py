@@ -9,8 +9,8 @@ Two trajectories are as near as the Jaccard likeness of their shingles: runs of 
 what the model said and of its calls; or the calls (name and arguments) and their pairs of neighbours. MinHash
 (`rensa`) tells it by 256 slots, of which a key holds a bit each, after P. Li and A. C. König, "b-Bit Minwise
 Hashing", 2010: an estimate with a standard error of 0.027 at 0.9, in 32 bytes. Who comes into question, tell
-bands of slots that are wholly equal (LSH); a band alone drops nothing, the estimate decides. So where two
-are 0.9 alike, 0.95 times as many are looked at, and of those 0.8 alike, 1 in 300 is taken for 0.9.
+bands of slots that are wholly equal (LSH); a band alone drops nothing, the estimate decides. With 0.9, of
+pairs that are 0.95 alike 98 of 100 are found, and of those 0.8 alike one in 1000 is taken for near.
 """
 
 from __future__ import annotations
