@@ -1,9 +1,9 @@
 """The words of a text, so that case, punctuation and spelling of characters tell none apart.
 
-    >>> words("Find_Book: “Ｅmma”!")
-    ['find', 'book', 'emma']
-    >>> words("它有多少页?")
-    ['它', '有', '多', '少', '页']
+>>> words("Find_Book: “Ｅmma”!")
+['find', 'book', 'emma']
+>>> words("它有多少页?")
+['它', '有', '多', '少', '页']
 """
 
 from __future__ import annotations
