@@ -55,40 +55,6 @@ def test_a_checkpoint_is_self_contained(tm: Tm, played: Path, tmp_path: Path) ->
     assert (tmp_path / "adapter" / "adapter_config.json").exists()
 
 
-def test_loss_equals_trls_own(played: Path, tmp_path: Path) -> None:
-    """Our loss at labelled columns is TRL's loss, on the same rows and weights."""
-    import torch
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    from tmcli import io
-    from tmcli import model as models
-    from tmcli.chat import Chat
-    from tmcli.records import Trajectory
-    from tmcli.trainer import LabelledLoss, quiet_arguments
-
-    model, tokenizer = models.load("tiny", dtype=torch.float32)
-    chat = Chat(tokenizer)
-    rows = [chat.encode_trajectory(t) for t in io.read(str(played), kind=Trajectory)]
-    data = Dataset.from_dict(
-        {
-            "input_ids": [ids for ids, _ in rows],
-            "labels": [[i if m else -100 for i, m in zip(ids, mask, strict=True)] for ids, mask in rows],
-        }
-    )
-    arguments = quiet_arguments(tmp_path) | {"bf16": False, "max_length": 4096}
-    losses = []
-    for kind in (SFTTrainer, LabelledLoss):
-        trainer = kind(
-            model=model, args=SFTConfig(**arguments), train_dataset=data, processing_class=tokenizer
-        )
-        batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-        trainer.model.eval()
-        losses.append((trainer.compute_loss(trainer.model, batch).item(), batch["input_ids"].tolist()))
-    assert losses[0][1] == losses[1][1]
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
-
-
 def test_check_shows_what_is_trained(tm: Tm, played: Path, tmp_path: Path) -> None:
     shown = tm("sft", "--check", str(played), "--model", "tiny", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr.decode()

@@ -34,6 +34,9 @@ from transformers import (
 
 from tmcli.errors import UsageError
 
+# peft imports it wherever it is installed, and on a CPU it advises at once.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 EMBEDDED = ("smollm2", "tiny")
 TINY_SEED = 0
 
@@ -47,7 +50,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         folder, file = _smollm2_file()
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
     else:
-        with _sentence(name):
+        with told_in_a_sentence(name):
             tokenizer = AutoTokenizer.from_pretrained(name)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         # Padding with the turn-end token would hide a real turn end from every "is it eos?" test.
@@ -94,7 +97,8 @@ def quiet() -> None:
 
 
 @contextlib.contextmanager
-def _sentence(name: str) -> Iterator[None]:
+def told_in_a_sentence(name: str) -> Iterator[None]:
+    """What goes wrong while the model `name` is loaded becomes a `UsageError`."""
     folder = Path(name)
     if folder.is_dir() and not any((folder / f).exists() for f in ("config.json", "adapter_config.json")):
         raise UsageError(
@@ -112,7 +116,7 @@ def _sentence(name: str) -> Iterator[None]:
 
 
 def _pretrained(name: str, dtype: torch.dtype) -> PreTrainedModel:
-    with _sentence(name):
+    with told_in_a_sentence(name):
         if (Path(name) / "adapter_config.json").exists():
             from peft import AutoPeftModelForCausalLM
 
