@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import orjson
 import pytest
+from conftest import Tm
 from hypothesis import given
 from hypothesis import strategies as st
-from trajectories import TOOLS, call, fault, task, trajectory, turn
+from trajectories import TOOLS, call, fault, lines, task, trajectory, turn
 
 from tmcli import exporters
 from tmcli.errors import UsageError
@@ -220,3 +221,17 @@ def test_shards_of_other_forms(tmp_path: Path) -> None:
         for i in range(3):
             out.write_line(encode(trajectory(task=task(i))))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sft-00000.jsonl.gz", "sft-00001.jsonl.gz"]
+
+
+def test_filter_writes_them_in_shards_and_says_what_is_lost(tm: Tm, tmp_path: Path) -> None:
+    played = lines(*(trajectory(task=task(i)) for i in range(5))).encode()
+    words = ("filter", "--to", "openai", "--records-per-file", "2", "-o", "sft.jsonl")
+    done = tm(*words, input=played)
+    assert done.returncode == 0, done.stderr
+    shards = sorted(tmp_path.glob("sft-*.jsonl"))
+    assert [len(path.read_bytes().splitlines()) for path in shards] == [2, 2, 1]
+    assert list(json.loads(shards[0].read_bytes().splitlines()[0])) == ["messages", "tools"]
+    assert b"--to openai wrote 5 rows of dialogue and tools; lost: ids and other fields 5, tasks" in done.stderr
+    again = tm(*words, input=played)
+    assert again.returncode != 0
+    assert b"sft-00000.jsonl exists; use --force" in again.stderr

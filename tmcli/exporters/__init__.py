@@ -82,9 +82,8 @@ class Export:
         row = self._row(record, self.lost)
         if row is None:
             return
-        for key, value in record.items():
-            if key not in _KEPT and value not in (None, {}, []):
-                self.lost[_LEFT.get(key, "other fields")] += 1
+        left = [key for key, value in record.items() if key not in _KEPT and value not in (None, {}, [])]
+        self.lost.update(dict.fromkeys((_LEFT.get(key, "ids and other fields") for key in left), 1))
         try:
             self._out.write_line(orjson.dumps(row))
         except orjson.JSONEncodeError as error:  # deeper than orjson writes, though it read it
