@@ -231,7 +231,7 @@ def test_filter_writes_them_in_shards_and_says_what_is_lost(tm: Tm, tmp_path: Pa
     shards = sorted(tmp_path.glob("sft-*.jsonl"))
     assert [len(path.read_bytes().splitlines()) for path in shards] == [2, 2, 1]
     assert list(json.loads(shards[0].read_bytes().splitlines()[0])) == ["messages", "tools"]
-    assert b"--to openai wrote 5 rows of dialogue and tools; lost: ids and other fields 5, tasks" in done.stderr
+    assert b"wrote 5 rows of dialogue and tools; lost: ids and other fields 5, tasks" in done.stderr
     again = tm(*words, input=played)
     assert again.returncode != 0
     assert b"sft-00000.jsonl exists; use --force" in again.stderr
