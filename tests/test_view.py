@@ -12,6 +12,8 @@ from trajectories import call, fault, lines, task, trajectory, turn
 
 from tmcli.errors import InputError
 from tmcli.filters import shape
+from tmcli.filters.duplicates import fingerprint
+from tmcli.filters.facts import Facts, mix
 from tmcli.filters.view import View
 from tmcli.records import Trajectory, decode, encode, expect, known_fields
 from tmcli.score import correct, made, played, task_in
@@ -39,10 +41,14 @@ def agrees(line: bytes) -> bool:
         return False
     view = View.of(line)
     for name in PARTS:
-        assert exactly(getattr(view, name)) == exactly(getattr(whole, name)), name
+        assert same(getattr(view, name), getattr(whole, name)), name
     for name in TASK:
-        assert exactly(getattr(view.task, name)) == exactly(getattr(of, name)), name
+        assert same(getattr(view.task, name), getattr(of, name)), name
     assert view.trajectory == whole
+    slow = View(line, whole, of)
+    assert fingerprint(view) == fingerprint(slow)
+    assert mix(view) == mix(slow)
+    assert Facts.of(view) == Facts.of(slow)
     assert view.line == line
     assert view.calls == made(whole)
     assert view.played == list(played(whole))
@@ -51,9 +57,18 @@ def agrees(line: bytes) -> bool:
     return True
 
 
-def exactly(value: Any) -> str:
+def same(one: Any, other: Any) -> bool:
     """Tells 1 from 1.0 and from true, and -0.0 from 0.0."""
-    return repr(value)
+    try:
+        return repr(_sorted(one)) == repr(_sorted(other))
+    except RecursionError:
+        return bool(one == other)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 # ---- usual lines -----------------------------------------------------------------------------------

@@ -150,7 +150,10 @@ class Made(NamedTuple):
     @property
     def key(self) -> bytes:
         """Name and canonical arguments: equal calls have equal keys."""
-        return orjson.dumps([self.name, self.arguments], default=repr, option=_CANONICAL)
+        try:
+            return orjson.dumps([self.name, self.arguments], default=repr, option=_CANONICAL)
+        except TypeError:  # nested deeper than orjson writes
+            return repr((self.name, self.arguments)).encode()
 
 
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
@@ -182,7 +185,7 @@ def made(trajectory: Dialogue) -> list[Made]:
 
 def _id(value: Any) -> str:
     """The id of a call, whatever a server made of it."""
-    return value if value.__class__ is str else repr(value)  # type: ignore[no-any-return]
+    return value if value.__class__ is str else repr(value)
 
 
 def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:

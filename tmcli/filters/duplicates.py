@@ -8,36 +8,58 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from tmcli.filters.shape import AnyTurn, Turn, loosely
 from tmcli.filters.view import View
 
 
 def fingerprint(view: View) -> int:
     """What duplicates share, in 64 bits: task, phases, names and canonical arguments of the calls, the
-    answer, and whether there was a hint. Of 10 million different ones,
-    two are the same once in 400,000 runs."""
+    answer, and whether there was a hint. Of 10 million different ones, two are the same once in 400,000
+    runs."""
+    try:
+        what = _spelled(_what(view, view.steps))
+    except TypeError:  # an integer of more than 64 bits
+        what = _exactly(_what(view, loosely(view.turns)))
+    return int.from_bytes(hashlib.blake2b(what, digest_size=8).digest(), "little") or 1
+
+
+def _spelled(what: list[Any]) -> bytes:
+    return orjson.dumps(what, default=_none, option=orjson.OPT_SORT_KEYS)
+
+
+def _exactly(what: list[Any]) -> bytes:
+    try:
+        return _spelled(what)
+    except TypeError:  # nested deeper than orjson writes
+        return repr(what).encode()
+
+
+def _what(view: View, steps: Sequence[Turn | AnyTurn]) -> list[Any]:
     hinted = False
     what: list[Any] = [view.task.id, view.prediction]
-    for turn in view.turns:
-        phase = turn["phase"]
-        for call in turn["calls"]:
-            what += phase, call["name"], call.get("arguments")
-        if turn.get("hint"):
+    for turn in steps:
+        for call in turn.calls:
+            what += turn.phase, call.name, call.arguments
+        if turn.hint:
             hinted = True
     what.append(hinted)
-    text = orjson.dumps(what, default=repr, option=orjson.OPT_SORT_KEYS)
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
+    return what
+
+
+def _none(_: object) -> None:
+    """For arguments that are not there."""
 
 
 class Seen:
     """A set of 64-bit numbers other than 0, in 11 to 22 bytes each: a table with open addressing."""
 
     def __init__(self) -> None:
-        self._bits = 10
-        self._table = array("Q", bytes(8 << self._bits))
+        self._table = array("Q", bytes(8 << 10))  # always a power of two
         self._n = 0
 
     def __len__(self) -> int:
@@ -52,20 +74,21 @@ class Seen:
         if not self._table[at]:
             self._table[at] = number
             self._n += 1
-            if 4 * self._n > 3 << self._bits:
+            if 4 * self._n > 3 * len(self._table):
                 self._grow()
 
     def _at(self, number: int) -> int:
         """Where it is, or would be."""
-        table, mask = self._table, (1 << self._bits) - 1
+        table = self._table
+        mask = len(table) - 1
         at = number & mask
         while (there := table[at]) and there != number:
             at = (at + 1) & mask
         return at
 
     def _grow(self) -> None:
-        old, self._bits = self._table, self._bits + 1
-        self._table = array("Q", bytes(8 << self._bits))
+        old = self._table
+        self._table = array("Q", bytes(16 * len(old)))
         for number in old:
             if number:
                 self._table[self._at(number)] = number

@@ -71,13 +71,34 @@ class Mix(NamedTuple):
     """trial, execution, or trial+execution."""
 
 
+_mixes: dict[tuple[object, ...], Mix] = {}
+MAX_MIXES = 2000
+
+
 def mix(view: View) -> Mix:
-    trial = execution = ""
-    for turn in view.turns:
-        if turn["phase"] == "trial":
-            trial = "trial"
+    """The same object for the same kind, while there are few."""
+    trial = execution = False
+    for turn in view.steps:
+        if turn.phase == "trial":
+            trial = True
         else:
-            execution = "execution"
-    both = "trial+execution" if trial and execution else trial or execution or "-"
-    toolbox, hops, drift = strata(view)
-    return Mix(toolbox, hops, drift, view.stop, both)
+            execution = True
+    tags = view.task.tags
+    toolbox, hops, drift = tags.get("toolbox"), tags.get("hops"), tags.get("drift")
+    if not (toolbox.__class__ is str and hops.__class__ is int and drift.__class__ is list):
+        return _mix(view, trial, execution)
+    try:
+        key = toolbox, hops, "+".join(drift) if drift else "none", view.stop, trial, execution
+        return _mixes[key]
+    except KeyError:
+        found = _mix(view, trial, execution)
+        if len(_mixes) < MAX_MIXES:
+            _mixes[key] = found
+        return found
+    except TypeError:  # drift of something else than words
+        return _mix(view, trial, execution)
+
+
+def _mix(view: View, trial: bool, execution: bool) -> Mix:
+    phases = [name for name, came in (("trial", trial), ("execution", execution)) if came]
+    return Mix(*strata(view), view.stop, "+".join(phases) or "-")

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
+from tmcli.protocol import Phase
 from tmcli.records import Check, Json, Status, Stop
 
 MEMO = 2000
@@ -31,6 +32,44 @@ _LONG = b"000"
 """Three digits, as `_DIGITS` makes them, a hundred bytes apart: perhaps one number of 300 digits or more."""
 _DIGITS = bytes(ord("0") if chr(i).isdecimal() else ord("x") for i in range(128)) + b"x" * 128
 _NONE, _EMPTY = Raw(b"null"), Raw(b"{}")
+
+
+class Made(Struct):
+    """What is not there is left out again when `value` writes it."""
+
+    name: str
+    arguments: Any = UNSET
+    ok: Any = UNSET
+    error: Any = UNSET
+    ms: Any = UNSET
+
+
+class Turn(Struct):
+    phase: Phase
+    calls: list[Made]
+    state: Any = UNSET
+    hint: Any = UNSET
+
+
+class Function(Struct):
+    name: str
+    arguments: Any = UNSET
+
+
+class Call(Struct):
+    function: Function
+    id: Any = UNSET
+    type: Any = UNSET
+
+
+class Message(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | UnsetType | None = UNSET
+    tool_calls: list[Call] | UnsetType | None = UNSET
+    tool_call_id: Any = UNSET
+    name: Any = UNSET
+    weight: Any = UNSET
+    reasoning_content: Any = UNSET
 
 
 class Task(Struct):
@@ -55,9 +94,9 @@ class Line(Struct):
     v: Literal[1]
     id: str
     task: Task
-    messages: Raw
+    messages: list[Message]
     tools: list[Raw]
-    turns: Raw
+    turns: list[Turn]
     prediction: str | None
     stop: Stop
     status: Status = "ok"
@@ -72,25 +111,19 @@ class Line(Struct):
     dropped_why: Any = None
 
 
-class Function(Struct):
+class AnyMade(msgspec.Struct, gc=False):
+    """As `Made`, of a line that is not usual."""
+
     name: str
-    arguments: Any = None
+    arguments: Any = UNSET
 
 
-class Call(Struct):
-    function: Function
-    id: Any = None
-    type: Any = None
+class AnyTurn(msgspec.Struct, gc=False):
+    """As `Turn`."""
 
-
-class Message(Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | None = None
-    tool_calls: list[Call] | None = None
-    tool_call_id: Any = None
-    name: Any = None
-    weight: Any = None
-    reasoning_content: Any = None
+    phase: Phase
+    calls: list[AnyMade]
+    hint: Any = UNSET
 
 
 _Ids = list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
@@ -104,7 +137,6 @@ class Tokens(Struct):
 
 
 _line = msgspec.json.Decoder(Line).decode
-_messages = msgspec.json.Decoder(list[Message]).decode
 _tokens = msgspec.json.Decoder(Tokens | None).decode
 _memo: dict[bytes, Json] = {}
 
@@ -112,20 +144,18 @@ UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError
 
 
 def read(line: bytes) -> Line | None:
-    """Its parts; all are values but `messages` and `tokens`, which are Raw, and checked."""
+    """Its parts. All are values but `tokens`, which is Raw, and `messages` and `turns`, whose shapes are for
+    those that are in a hurry: `value` makes values of all three."""
     if _LONG in line[::100].translate(_DIGITS):
         return None
     try:
         parts: Any = _line(line)
         task = parts.task
-        _messages(parts.messages)
         _tokens(parts.tokens)
-        raw = [parts.turns, task.messages, task.env, task.plan, task.tags]
-        raw += parts.scores, parts.usage, parts.policy
+        raw = task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy
         values = orjson.loads(b"[%b]" % b",".join(raw))
-        parts.turns, task.messages, task.env, task.plan, task.tags = values[:5]
-        parts.scores, parts.usage, parts.policy = values[5:]
-        _check(parts.turns, task, values[4:])
+        task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy = values
+        _check(task, values[3:])
         shown = parts.tools
         parts.tools = _tools(shown)
         task.tools = parts.tools if task.tools == shown else _tools(task.tools)
@@ -134,22 +164,25 @@ def read(line: bytes) -> Line | None:
     return parts  # type: ignore[no-any-return]
 
 
-def _check(turns: Any, task: Any, objects: list[Any]) -> None:
+def value(part: Any) -> Any:
+    """The JSON value of a part."""
+    return orjson.loads(memoryview(part) if isinstance(part, Raw) else msgspec.json.encode(part))
+
+
+def loosely(turns: list[Json]) -> list[AnyTurn]:
+    """The shape of turns, whatever else they hold."""
+    return msgspec.convert(turns, list[AnyTurn])
+
+
+def _check(task: Any, objects: list[Any]) -> None:
     """What `records.decode` would refuse, and what is seldom, raises one of `UNUSUAL`."""
-    for turn in turns:
-        phase, calls = turn["phase"], turn["calls"]
-        if (phase != "execution" and phase != "trial") or calls.__class__ is not list:
-            raise ValueError
-        for call in calls:
-            if call["name"].__class__ is not str:
-                raise ValueError
     for message in task.messages:
         if message["role"] != "user" or message["content"].__class__ is not str or "tool_calls" in message:
             raise ValueError
-    if task.env["kind"].__class__ is not str or turns.__class__ is not list:
-        raise ValueError
     plan = task.plan
     if (plan is not None and plan.__class__ is not list) or task.messages.__class__ is not list:
+        raise ValueError
+    if task.env["kind"].__class__ is not str:
         raise ValueError
     for item in objects if plan is None else plan + objects:
         if item.__class__ is not dict:

@@ -19,35 +19,37 @@ class Summary:
     """Counts, made while lines pass."""
 
     def __init__(self) -> None:
-        self.before: Counter[Mix] = Counter()
-        self.after: Counter[Mix] = Counter()
+        self.mix: dict[Mix, list[int]] = {}
+        """How many came, and how many were kept."""
         self.dropped: Counter[Drop] = Counter()
         self.why: dict[Drop, str] = {}
         """What was wrong with the first of each."""
 
     @property
     def n(self) -> int:
-        return self.before.total()
+        return sum(n for n, _ in self.mix.values())
 
     @property
     def n_kept(self) -> int:
-        return self.after.total()
+        return sum(n for _, n in self.mix.values())
 
     def keep(self, mix: Mix | None) -> None:
-        key = self._kind(mix)
-        self.before[key] += 1
-        self.after[key] += 1
+        counts = self._kind(mix)
+        counts[0] += 1
+        counts[1] += 1
 
     def drop(self, mix: Mix | None, reason: Drop, why: str) -> None:
-        self.before[self._kind(mix)] += 1
+        self._kind(mix)[0] += 1
         self.dropped[reason] += 1
         if reason not in self.why:
             self.why[reason] = why
 
-    def _kind(self, mix: Mix | None) -> Mix:
-        if mix is None or (mix not in self.before and len(self.before) >= MAX_KINDS):
-            return OTHER
-        return mix
+    def _kind(self, mix: Mix | None) -> list[int]:
+        counts = self.mix.get(mix)  # type: ignore[arg-type]
+        if counts is None:
+            key = OTHER if mix is None or len(self.mix) >= MAX_KINDS else mix
+            counts = self.mix.setdefault(key, [0, 0])
+        return counts
 
     def reasons(self) -> list[list[object]]:
         """Rows: reason, how many, share of all, what was wrong with the first."""
@@ -79,14 +81,12 @@ class Summary:
         return {"mix": out}
 
     def _shares(self) -> Iterator[tuple[str, str, float, float]]:
+        n, n_kept = self.n, self.n_kept
         for i, what in enumerate(Mix._fields):
-            before, after = _sum(self.before, i), _sum(self.after, i)
-            for kind in sorted(before):
-                yield what, kind, before[kind] / self.n, after[kind] / (self.n_kept or 1)
-
-
-def _sum(counts: Counter[Mix], i: int) -> Counter[str]:
-    out: Counter[str] = Counter()
-    for mix, n in counts.items():
-        out[mix[i]] += n
-    return out
+            of: dict[str, list[int]] = {}
+            for mix, counts in self.mix.items():
+                both = of.setdefault(mix[i], [0, 0])
+                both[0] += counts[0]
+                both[1] += counts[1]
+            for kind in sorted(of):
+                yield what, kind, of[kind][0] / n, of[kind][1] / (n_kept or 1)

@@ -9,14 +9,12 @@ this module does not know, an unknown key even, `records.decode` decides: the tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
-
-import orjson
-from msgspec import Raw
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast
 
 from tmcli import score
 from tmcli.filters import shape
+from tmcli.filters.rounds import Round, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
 
 T = TypeVar("T")
@@ -39,45 +37,54 @@ class once(Generic[T]):  # noqa: N801 - used as a decorator, as `property` is
 class View:
     """One trajectory. Its parts are JSON as it was read: look, do not change."""
 
-    task: Task
-    """Or what looks like one."""
-
-    def __init__(self, line: bytes, parts: shape.Line | Trajectory) -> None:
+    def __init__(self, line: bytes, parts: shape.Line | Trajectory, task: Task | shape.Task) -> None:
         self.line = line
+        self.task = cast(Task, task)
+        """Or what looks like one."""
         self.id = parts.id
         self.status = parts.status
         self.stop = parts.stop
         self.prediction = parts.prediction
         self.failure = parts.failure
         self.reward = parts.reward
-        self.turns: list[Json] = cast(list[Json], parts.turns)
-        self.tools: list[Json] = cast(list[Json], parts.tools)
+        self.tools = cast(list[Json], parts.tools)
         self.scores = parts.scores
         self.usage = parts.usage
-        self.policy = parts.policy
+        self.policy: Json = cast(Json, parts.policy)
         self._parts = parts
 
     @classmethod
     def of(cls, line: bytes) -> View:
         parts = shape.read(line)
         if parts is not None:
-            view = cls(line, parts)
-            view.task = cast(Task, parts.task)
-            return view
+            return cls(line, parts, parts.task)
         trajectory = expect(decode(line), Trajectory)
-        view = cls(line, trajectory)
-        view.task = score.task_in(trajectory)
+        view = cls(line, trajectory, score.task_in(trajectory))
         view.__dict__["trajectory"] = trajectory
         return view
 
     @once
     def messages(self) -> list[Json]:
         """The whole dialogue."""
-        return cast(list[Json], _json(self._parts.messages))
+        return cast(list[Json], self._value(self._parts.messages))
+
+    @once
+    def turns(self) -> list[Json]:
+        return cast(list[Json], self._value(self._parts.turns))
 
     @once
     def tokens(self) -> Json | None:
-        return cast(Json | None, _json(self._parts.tokens))
+        return cast(Json | None, self._value(self._parts.tokens))
+
+    def _value(self, part: object) -> object:
+        return shape.value(part) if isinstance(self._parts, shape.Line) else part
+
+    @once
+    def steps(self) -> Sequence[shape.Turn | shape.AnyTurn]:
+        """The turns with phases, calls and hints as attributes: quicker than `turns`. Numbers of more than 64
+        bits may be integers in one line and floats in another."""
+        parts = self._parts
+        return parts.turns if isinstance(parts, shape.Line) else shape.loosely(parts.turns)
 
     @once
     def trajectory(self) -> Trajectory:
@@ -95,6 +102,11 @@ class View:
         return score.made(self)
 
     @once
+    def rounds(self) -> list[Round]:
+        """Turn by turn: what was said and called."""
+        return rounds(self)
+
+    @once
     def correct(self) -> bool | None:
         """Is the answer right? Judged anew; None: nobody can tell."""
         return score.correct(self.prediction, self.task.answer, self.task.check)
@@ -110,7 +122,3 @@ class View:
     def said(self) -> list[str]:
         """What the model wrote, turn after turn."""
         return [message.get("content") or "" for _, message, _ in self.played]
-
-
-def _json(part: Any) -> Any:
-    return orjson.loads(memoryview(part)) if isinstance(part, Raw) else part
