@@ -34,9 +34,6 @@ from transformers import (
 
 from tmcli.errors import UsageError
 
-# peft imports it wherever it is installed, and on a CPU it advises at once.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
 EMBEDDED = ("smollm2", "tiny")
 TINY_SEED = 0
 
@@ -92,7 +89,7 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\b")
-    for library in ("trl", "peft", "accelerate", "datasets", "huggingface_hub"):
+    for library in ("trl", "peft", "bitsandbytes", "accelerate", "datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
 

@@ -143,6 +143,9 @@ def sft(
         return run
     started = time.monotonic()
     with checkpoint.building(output, force=force, resume=resume, key=key) as part:
+        from tmcli import model as models
+
+        models.quiet()  # before the import of libraries that advise at once
         from tmcli import trainer as training
         from tmcli.chat import Chat
         from tmcli.report.card import model_card
