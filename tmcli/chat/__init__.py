@@ -105,10 +105,9 @@ class Chat:
         """What sampled ids say, without the turn end; other special tokens stay visible."""
         if ids and ids[-1] in self.stop_ids:
             ids = ids[:-1]
-        decoded: str = self.tokenizer.decode(
-            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return decoded
+        head = self._head(self._form.context)  # some decoders drop the space that a text begins with
+        before, both = self._decoded(head), self._decoded([*head, *ids])
+        return both[len(before) :] if both.startswith(before) else self._decoded(ids)
 
     def heard(self, ids: list[int]) -> tuple[str, str]:
         """(thoughts, what was said aloud) of a turn that was sampled."""
@@ -117,9 +116,18 @@ class Chat:
     def _ids(self, text: str, behind: str) -> list[int]:
         """Ids of a text that stands behind another: as in the template rendered whole, unless a token would
         reach over the border, which no turn can."""
-        head = self._heads.setdefault(behind, self._cut(behind))
+        head = self._head(behind)
         both = self._cut(behind + text)
         return both[len(head) :] if both[: len(head)] == head else self._cut(text)
+
+    def _head(self, text: str) -> list[int]:
+        if text not in self._heads:
+            self._heads[text] = self._cut(text)
+        return self._heads[text]
+
+    def _decoded(self, ids: list[int]) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     def _cut(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]

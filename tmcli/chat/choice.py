@@ -9,6 +9,7 @@ and whose turns are read back as they were meant; it prefers `tm` to `text` wher
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from tmcli.chat.control import Control
@@ -22,43 +23,38 @@ from tmcli.records import Json
 Template = Literal["auto", "own", "text", "tm"]
 Form = Rendered | Plain
 
+_ASKED = "it was asked for"
+_REWRITES = (
+    "the model's chat template rewrites earlier turns (it is not append-only), "
+    "so training would not see what generation sees"
+)
+
 
 def choose(tokenizer: Any, template: Template) -> tuple[Form, str, str]:
     """(form, its mode, a sentence why). Raises `UsageError` where a form was asked for that does not hold."""
     own = own_template(tokenizer)
-    if template == "tm" or (template == "auto" and own is None):
-        why = "it was asked for" if template == "tm" else "the model has no chat template"
-        return _tm(tokenizer), "tm", why
+    if template == "tm":
+        return _tm(tokenizer), "tm", _ASKED
     if own is None:
-        raise UsageError("the model has no chat template of its own", "use --template tm")
+        if template != "auto":
+            raise UsageError("the model has no chat template of its own", "use --template tm")
+        return _tm(tokenizer), "tm", "the model has no chat template"
     if own == tm_template(tokenizer) and template != "text":
         return _tm(tokenizer), "tm", "the model's chat template is tm's"
-    faults: dict[str, str] = {}
-    for mode in ("own", "text"):
-        if template not in (mode, "auto"):
-            continue
-        if mode == "own" and "tools" not in own:
-            faults[mode] = "the model's chat template knows no tools"
-            continue
-        try:
-            form = _own(tokenizer, own) if mode == "own" else _text(tokenizer, own)
-            faults[mode] = fault(form)
-        except UsageError as error:
-            faults[mode] = error.problem
-            continue
-        if faults[mode]:
-            continue
-        if template == mode:
-            return form, mode, "it was asked for"
-        if mode == "own":
-            return form, mode, "the model's chat template only appends, and its calls can be read"
-        if _same_turns(tokenizer, form):
-            return _tm(tokenizer), "tm", f"{faults['own']}, and its turns are tm's"
-        return form, mode, f"{faults['own']}; its turns serve, with calls as text"
-    if template == "auto":
-        return _tm(tokenizer), "tm", f"{faults['own']}; as for its turns, {faults['text']}"
-    other = "text" if template == "own" else "tm"
-    raise UsageError(faults[template], f"use --template {other}, or auto")
+    if template != "auto":
+        form, wrong = _own(tokenizer, own) if template == "own" else _tried(lambda: _text(tokenizer, own))
+        if wrong or form is None:
+            raise UsageError(wrong, f"use --template {'text' if template == 'own' else 'tm'}, or auto")
+        return form, template, _ASKED
+    form, wrong = _own(tokenizer, own)
+    if form is not None and not wrong:
+        return form, "own", "the model's chat template only appends, and its calls can be read"
+    form, too = _tried(lambda: _text(tokenizer, own))
+    if form is None or too:
+        return _tm(tokenizer), "tm", f"{wrong}; as for its turns, {too}"
+    if _same_turns(tokenizer, form):
+        return _tm(tokenizer), "tm", f"{wrong}, and its turns are tm's"
+    return form, "text", f"{wrong}; its turns serve, with calls as text"
 
 
 def fault(form: Form) -> str:
@@ -73,10 +69,7 @@ def fault(form: Form) -> str:
         if any(message["content"] not in whole for message in dialogue):
             return "the model's chat template leaves out what was said"
         if form.exact and not whole.startswith(pieces):
-            return (
-                "the model's chat template rewrites earlier turns (it is not append-only), "
-                "so training would not see what generation sees"
-            )
+            return _REWRITES
         for message, text in zip(said, written, strict=True):
             turn = parse(heard(form, text.removesuffix(form.turn_end))[1])
             if turn.calls != tuple(Call(**call["function"]) for call in message.get("tool_calls", [])):
@@ -106,10 +99,23 @@ def _pieces(form: Form, dialogue: list[Json]) -> str:
     return text
 
 
-def _own(tokenizer: Any, own: str) -> Rendered:
-    template = training_variant(tokenizer, own)
-    control = Control(tokenizer, template, replies_are_text=False)
-    return Rendered(Render(tokenizer, template), control, thoughts_as_text=False)
+def _own(tokenizer: Any, own: str) -> tuple[Form | None, str]:
+    """The template as it is, or as TRL changed it so that it only appends; and what is wrong with it."""
+    if "tools" not in own:
+        return None, "the model's chat template knows no tools"
+    form, wrong = _tried(lambda: _rendered(tokenizer, own, thinks=False))
+    if wrong == _REWRITES:
+        variant = training_variant(tokenizer, own)
+        form, wrong = _tried(lambda: _rendered(tokenizer, variant, thinks=False))
+    return form, wrong
+
+
+def _tried(make: Callable[[], Form]) -> tuple[Form | None, str]:
+    try:
+        form = make()
+        return form, fault(form)
+    except UsageError as error:
+        return None, error.problem
 
 
 def _text(tokenizer: Any, own: str) -> Plain:
@@ -118,9 +124,12 @@ def _text(tokenizer: Any, own: str) -> Plain:
 
 
 def _tm(tokenizer: Any) -> Rendered:
-    template = tm_template(tokenizer)
+    return _rendered(tokenizer, tm_template(tokenizer), thinks=_thinks(tokenizer))
+
+
+def _rendered(tokenizer: Any, template: str, *, thinks: bool) -> Rendered:
     control = Control(tokenizer, template, replies_are_text=False)
-    return Rendered(Render(tokenizer, template), control, thoughts_as_text=_thinks(tokenizer))
+    return Rendered(Render(tokenizer, template), control, thoughts_as_text=thinks)
 
 
 def _thinks(tokenizer: Any) -> bool:

@@ -35,10 +35,12 @@ class Plain:
         self.header = begun[len(users) :] if begun.startswith(users) else ""
         self.context = after_control(begun, control)
         self.opened = opens_thoughts(self.context)
-        self.exact = THINK_OPEN not in self.header
-        """A template that begins turns with thoughts drops them later; we keep what was said as it was."""
         self.turn_end = ends(said, control)
-        self.lead = said[len(begun) : said.rindex(MARK)] if said.startswith(begun) else ""
+        lead = said[len(begun) : said.rindex(MARK)] if said.startswith(begun) else ""
+        self.lead, thought, _ = lead.partition(THINK_OPEN)
+        self._always_thinks = self.opened or bool(thought)
+        self.exact = THINK_OPEN not in self.header + lead
+        """A template that begins turns with thoughts drops them later; we keep what was said as it was."""
         tail = said[said.rindex(MARK) + len(MARK) :]
         self._gap, _, self._after = tail.partition(self.turn_end)
 
@@ -62,7 +64,7 @@ class Plain:
         thoughts = message.get("reasoning_content")
         thoughts = self.control.spoken(thoughts) if isinstance(thoughts, str) else ""
         aloud = self._text(message)
-        if self.opened or (self._thinks and thoughts.strip()):
+        if self._always_thinks or (self._thinks and thoughts.strip()):
             aloud = think(thoughts, opened=self.opened) + aloud
         return f"{self.lead}{aloud}{self._gap}{self.turn_end}"
 
