@@ -46,13 +46,21 @@ def made(megabytes: int) -> Path:
     part = path.with_suffix(f".{os.getpid()}.tmp")
     left = megabytes * 1_000_000
     with part.open("wb") as out:
-        for line in defective(random.Random(0)):
+        for line in larger(megabytes) or defective(random.Random(0)):
             if left < len(line):
                 break
             out.write(line)
             left -= len(line)
     part.replace(path)
     return path
+
+
+def larger(megabytes: int) -> Iterator[bytes] | None:
+    """The lines of a larger file, if one was made."""
+    for path in Path(tempfile.gettempdir()).glob(f"tm-trajectories-{VERSION}-*.jsonl"):
+        if int(path.stem.rpartition("-")[2]) > megabytes:
+            return path.open("rb")
+    return None
 
 
 def defective(rng: random.Random) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ rules alone); how many are kept must agree. `default` is the preset, with all it
 one core (-j 2: on two) that reads a file and writes one; time and peak memory (of -j: the sum) are the whole
 process's, its start included. The file is made by `corpus.py` and kept in the temporary folder. PYTHON has
 the libraries that are not ours (orjson, msgspec, pysimdjson, polars, duckdb, datatrove, datasets). The
-memory curve is that of `tm filter` on the first N MB. A table goes to stderr, JSON to stdout.
+memory curve is that of `tm filter` on the first N MB of it. A table goes to stderr, JSON to stdout.
 """
 
 from __future__ import annotations
@@ -97,13 +97,22 @@ def watch(pid: int, peaks: list[float]) -> None:
     page = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
     with contextlib.suppress(OSError):
         while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            total = 0.0
-            for one in [str(pid), *children]:
+            total = 0
+            for one in family(str(pid)):
                 with contextlib.suppress(OSError):
-                    total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * page
-            peaks.append(total)
+                    total += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            peaks.append(total * page)
             time.sleep(0.05)
+
+
+def family(pid: str) -> list[str]:
+    """A process and all that came of it."""
+    found = [pid]
+    for one in found:
+        for thread in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += thread.read_text().split()
+    return found
 
 
 def contenders(source: Path, out: Path, python: str) -> dict[str, tuple[list[str], int]]:
@@ -116,19 +125,6 @@ def contenders(source: Path, out: Path, python: str) -> dict[str, tuple[list[str
     shell = 'exec "$0" -nc "$1" "$2" > "$3"'
     found = {"jq": (["sh", "-c", shell, jq, JQ, str(source), str(out)], 1)} if jq else {}
     return ours | libraries | found
-
-
-def first(source: Path, megabytes: int, folder: Path) -> Path:
-    """A file of its first so many megabytes, whole lines."""
-    path = folder / f"{megabytes}.jsonl"
-    left = megabytes * 1_000_000
-    with source.open("rb") as lines, path.open("wb") as out:
-        for line in lines:
-            left -= len(line)
-            if left < 0:
-                break
-            out.write(line)
-    return path
 
 
 def main() -> None:
@@ -171,8 +167,7 @@ def main() -> None:
         for name, argv in list(OURS.items())[:2]:
             curve = {}
             for megabytes in sorted({*(n for n in sizes if n < options.mb), options.mb}):
-                part = source if megabytes == options.mb else first(source, megabytes, Path(folder))
-                result = run([*argv, str(part), "-o", str(out)], out)
+                result = run([*argv, str(made(megabytes)), "-o", str(out)], out)
                 assert result is not None
                 curve[megabytes] = round(result.peak_mb, 1)
             report["curve"][name] = curve
