@@ -73,6 +73,21 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         left = checkpoint.saved(self.part)
         return None if left is None else str(left.path)
 
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Have the sampler know which pass this is: the trainer does not reach it where a run of several
+        processes goes on in the middle of a pass."""
+        sampler = train_dataloader.batch_sampler
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        sampler.sampler.set_epoch(int(state.epoch or 0))
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
