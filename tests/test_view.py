@@ -1,6 +1,7 @@
 """What rules see of a line: the quick way and `records.decode` never disagree."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -211,17 +212,11 @@ def test_spacing_and_torn_lines(n: int, mark: bytes) -> None:
     agrees(line[: len(line) * n // 6])
 
 
-def test_tools_are_remembered_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "MEMO", 3)
-    shape._memo.clear()
-    for i in range(10):
-        tools = [{"type": "function", "function": {"name": f"f{i % 4}", "parameters": {}}}]
-        assert agrees(encode(trajectory(task=task(i, tools=tools))))
-        assert len(shape._memo) <= 3
-    long = [{"type": "function", "function": {"name": "f", "description": "x" * shape.MEMO_BYTES}}]
-    before = len(shape._memo)
-    assert agrees(encode(trajectory(task=task(tools=long))))
-    assert len(shape._memo) == before
+def test_tools_of_the_line_before_are_not_those_of_this_one() -> None:
+    for name in "aabba":
+        tools = [{"type": "function", "function": {"name": name, "parameters": {}}}]
+        assert agrees(encode(trajectory(task=task(0, tools=tools))))
+        assert agrees(encode(replace(trajectory(task=task(0, tools=tools)), tools=trajectory().tools)))
 
 
 def test_another_kind_of_record() -> None:

@@ -9,16 +9,21 @@ over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import orjson
+from msgspec import UNSET
 
+from tmcli.filters.shape import AnyMade, AnyMessage, AnyTurn, Message, Turn
+from tmcli.filters.shape import Made as Label
 from tmcli.records import Json
 from tmcli.score import Made
 
 SHOWN = 80
 """Characters of a text that a reason quotes."""
+
+Said = Message | AnyMessage
 
 
 class Dialogue(Protocol):
@@ -27,13 +32,9 @@ class Dialogue(Protocol):
     @property
     def tools(self) -> list[Json]: ...
     @property
-    def turns(self) -> list[Json]: ...
+    def talk(self) -> Sequence[Said]: ...
     @property
-    def messages(self) -> list[Json]: ...
-    @property
-    def played(self) -> list[tuple[Json, Json, list[Json]]]: ...
-    @property
-    def calls(self) -> list[Made]: ...
+    def steps(self) -> Sequence[Turn | AnyTurn]: ...
     @property
     def rounds(self) -> list[Round]: ...
 
@@ -43,27 +44,74 @@ class Round(NamedTuple):
 
     number: int
     phase: str
-    message: Json
+    message: Said
     text: str
     calls: list[Made]
     trained: bool
 
 
 def rounds(view: Dialogue) -> list[Round]:
-    made = view.calls
+    """Those that were played, as `score.played` and `score.made` find them."""
+    spans: list[tuple[Said, list[Said]]] = []
+    replies: list[Said] = []
+    for message in view.talk:
+        if message.role == "assistant":
+            replies = []
+            spans.append((message, replies))
+        elif message.role == "tool":
+            replies.append(message)
+    turns = view.steps
     out: list[Round] = []
-    at = 0
-    for number, (turn, message, _) in enumerate(view.played, 1):
-        end = at + len(turn["calls"])
-        text = message.get("content") or ""
-        out.append(Round(number, turn["phase"], message, text, made[at:end], message.get("weight") != 0))
-        at = end
+    for turn, (message, replies) in zip(turns, spans[-len(turns) or len(spans) :], strict=False):
+        calls = _made(turn.phase, turn.calls, message, replies) if turn.calls else []
+        text = message.content or ""
+        out.append(Round(len(out) + 1, turn.phase, message, text, calls, message.weight != 0))
     return out
+
+
+def _made(phase: Any, labels: Sequence[Label | AnyMade], message: Said, replies: list[Said]) -> list[Made]:
+    """A call that could not be read has a label and a reply, but is not asked."""
+    asked = message.tool_calls or ()
+    if len(labels) == len(asked) == len(replies) == 1 and asked[0].id == replies[0].tool_call_id:
+        answers = [_text(replies[0])]  # as most turns
+    else:
+        ids = [_id(call.id) for call in asked]
+        by_id = {_id(reply.tool_call_id): _text(reply) for reply in replies}
+        answers = [by_id.get(i) for i in ids]
+        if len(labels) > len(asked):
+            answers += [_text(reply) for reply in replies if _id(reply.tool_call_id) not in ids]
+    answers += [None] * (len(labels) - len(answers))
+    return [
+        Made(
+            phase,
+            label.name,
+            None if label.arguments is UNSET else label.arguments,
+            i < len(asked) and label.ok is True,
+            answers[i],
+            i < len(asked),
+        )
+        for i, label in enumerate(labels)
+    ]
+
+
+def _text(message: Said) -> str | None:
+    return None if message.content is UNSET else message.content
+
+
+def _id(value: Any) -> str:
+    if value.__class__ is str:
+        return str(value)
+    return repr(None if value is UNSET else value)
+
+
+def calls_of(view: Dialogue) -> list[Made]:
+    """All calls in order: `view.calls`, but for numbers of more than 64 bits, and quicker."""
+    return [call for one in view.rounds for call in one.calls]
 
 
 def tries(view: Dialogue) -> bool:
     """Is there a trial turn?"""
-    return any(turn["phase"] == "trial" for turn in view.turns)
+    return any(turn.phase == "trial" for turn in view.steps)
 
 
 def shown_before(view: Dialogue) -> Iterator[tuple[Round, str]]:
@@ -73,20 +121,30 @@ def shown_before(view: Dialogue) -> Iterator[tuple[Round, str]]:
     one = next(due, None)
     shown = ""
     parts: list[str] = []
-    for message in view.messages:
+    for message in view.talk:
         if one is not None and message is one.message:
             shown = "\n".join([shown, *parts])
-            parts = []
             yield one, shown
-            parts.append(orjson.dumps([call[1:3] for call in one.calls], default=repr).decode().lower())
+            parts = [spelled([call[1:3] for call in one.calls]).lower()]
             one = next(due, None)
-        elif message["role"] != "assistant":
-            parts.append((message.get("content") or "").lower())
+        elif message.role != "assistant":
+            parts.append((message.content or "").lower())
 
 
 def documents(view: Dialogue) -> str:
     """The tools as they were shown, in lower case."""
-    return orjson.dumps(view.tools).decode().lower()
+    return spelled(view.tools).lower()
+
+
+def spelled(value: Any) -> str:
+    """JSON of anything; nothing for what is nested too deep to be written."""
+    try:
+        return orjson.dumps(value, default=repr).decode()
+    except TypeError:  # or an integer of more than 64 bits
+        try:
+            return repr(value)
+        except (TypeError, RecursionError):
+            return ""
 
 
 def quoted(text: str) -> str:

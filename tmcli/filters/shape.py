@@ -18,11 +18,6 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from tmcli.protocol import Phase
 from tmcli.records import Check, Json, Status, Stop
 
-MEMO = 2000
-"""Tools that are remembered: a data set has few, in many orders."""
-MEMO_BYTES = 8000
-"""A longer tool is not remembered."""
-
 
 class Struct(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Made and forgotten with a line."""
@@ -77,7 +72,7 @@ class Task(Struct):
     v: Literal[1]
     id: str
     messages: Raw
-    tools: list[Raw]
+    tools: Raw
     env: Raw
     answer: list[str]
     check: Check = "exact"
@@ -95,7 +90,7 @@ class Line(Struct):
     id: str
     task: Task
     messages: list[Message]
-    tools: list[Raw]
+    tools: Raw
     turns: list[Turn]
     prediction: str | None
     stop: Stop
@@ -116,6 +111,7 @@ class AnyMade(msgspec.Struct, gc=False):
 
     name: str
     arguments: Any = UNSET
+    ok: Any = UNSET
 
 
 class AnyTurn(msgspec.Struct, gc=False):
@@ -123,7 +119,33 @@ class AnyTurn(msgspec.Struct, gc=False):
 
     phase: Phase
     calls: list[AnyMade]
+    state: Any = UNSET
     hint: Any = UNSET
+
+
+class AnyFunction(msgspec.Struct, gc=False):
+    """As `Function`."""
+
+    name: str
+    arguments: Any = UNSET
+
+
+class AnyCall(msgspec.Struct, gc=False):
+    """As `Call`."""
+
+    function: AnyFunction
+    id: Any = UNSET
+
+
+class AnyMessage(msgspec.Struct, gc=False):
+    """As `Message`."""
+
+    role: str
+    content: str | UnsetType | None = UNSET
+    tool_calls: list[AnyCall] | UnsetType | None = UNSET
+    tool_call_id: Any = UNSET
+    name: Any = UNSET
+    weight: Any = UNSET
 
 
 _Ids = list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
@@ -138,7 +160,8 @@ class Tokens(Struct):
 
 _line = msgspec.json.Decoder(Line).decode
 _tokens = msgspec.json.Decoder(Tokens | None).decode
-_memo: dict[bytes, Json] = {}
+_last: tuple[Raw, list[Json]] = (Raw(b"[]"), [])
+"""The tools of the line before: samples of a task come one after the other."""
 
 UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError)
 
@@ -174,6 +197,11 @@ def loosely(turns: list[Json]) -> list[AnyTurn]:
     return msgspec.convert(turns, list[AnyTurn])
 
 
+def loosely_said(messages: list[Json]) -> list[AnyMessage]:
+    """The shape of messages, whatever else they hold."""
+    return msgspec.convert(messages, list[AnyMessage])
+
+
 def _check(task: Any, objects: list[Any]) -> None:
     """What `records.decode` would refuse, and what is seldom, raises one of `UNUSUAL`."""
     for message in task.messages:
@@ -189,22 +217,14 @@ def _check(task: Any, objects: list[Any]) -> None:
             raise ValueError
 
 
-def _tools(listed: list[Raw]) -> list[Json]:
-    texts = list(map(bytes, listed))
-    try:
-        return [_memo[text] for text in texts]
-    except KeyError:
-        return [_tool(text) for text in texts]
-
-
-def _tool(text: bytes) -> Json:
-    tool: Json | None = _memo.get(text)
-    if tool is None:
-        tool = orjson.loads(text)
-        if tool["function"]["name"].__class__ is not str:
+def _tools(text: Raw) -> list[Json]:
+    global _last  # noqa: PLW0603 - nothing depends on it but time
+    if text != _last[0]:
+        tools = orjson.loads(memoryview(text))
+        if tools.__class__ is not list:
             raise ValueError
-        if len(text) <= MEMO_BYTES:
-            if len(_memo) >= MEMO:
-                _memo.clear()
-            _memo[text] = tool
-    return tool
+        for tool in tools:
+            if tool["function"]["name"].__class__ is not str:
+                raise ValueError
+        _last = text, tools
+    return _last[1]

@@ -87,6 +87,12 @@ class View:
         return parts.turns if isinstance(parts, shape.Line) else shape.loosely(parts.turns)
 
     @once
+    def talk(self) -> Sequence[shape.Message | shape.AnyMessage]:
+        """The messages with their parts as attributes: quicker than `messages`. What is missing is UNSET."""
+        parts = self._parts
+        return parts.messages if isinstance(parts, shape.Line) else shape.loosely_said(parts.messages)
+
+    @once
     def trajectory(self) -> Trajectory:
         """The whole record: for whoever needs all of it, for it takes its time."""
         return expect(decode(self.line), Trajectory)
@@ -103,7 +109,7 @@ class View:
 
     @once
     def rounds(self) -> list[Round]:
-        """Turn by turn: what was said and called."""
+        """Turn by turn: what was said and called; quicker than `calls`."""
         return rounds(self)
 
     @once
@@ -121,4 +127,4 @@ class View:
     @once
     def said(self) -> list[str]:
         """What the model wrote, turn after turn."""
-        return [message.get("content") or "" for _, message, _ in self.played]
+        return [one.text for one in self.rounds]
