@@ -53,7 +53,11 @@ def trajectory(
         error = call(ok=False, reply='{"error": "unknown field name"}', name_="x")
         turns = [
             turn("trial", error, content="<trial>see</trial>"),
-            turn("execution", call(title="Emma"), content="<plan>look it up</plan>"),
+            turn(
+                "execution",
+                call(title="Emma"),
+                content="<experience>the field is not name_</experience><plan>look it up</plan>",
+            ),
             turn("execution", content=f"<answer>{answer}</answer>"),
         ]
     messages: list[Json] = [{"role": "system", "content": "Try the tools."}, *task["messages"]]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from msgspec import UNSET
+
+from tmcli.filters.rounds import quoted
 from tmcli.filters.view import View
 
 
@@ -13,8 +19,8 @@ def invalid_status(view: View) -> str | None:
 def role_order(view: View) -> str | None:
     """Instructions, then the user, then assistant turns; tool replies follow an assistant turn only."""
     before = "start"
-    for i, message in enumerate(view.messages):
-        role = message["role"]
+    for i, message in enumerate(view.talk):
+        role = message.role
         if before not in _AFTER[role]:
             return f"message {i + 1}: {role} after {before}"
         before = "system" if role == "developer" else role
@@ -36,30 +42,62 @@ def unanswered_call(view: View) -> str | None:
 
     The reply to something that was no readable call is named `invalid` and has no call to point at.
     """
-    asked: list[str] = []
-    for i, message in enumerate(view.messages):
-        if message["role"] == "tool":
-            call_id = message.get("tool_call_id")
-            if call_id in asked:
-                asked.remove(call_id)
-            elif message.get("name") != "invalid":
+    asked: list[Any] = []
+    for i, message in enumerate(view.talk):
+        if message.role == "tool":
+            if message.tool_call_id in asked:
+                asked.remove(message.tool_call_id)
+            elif message.name != "invalid":
                 return f"message {i + 1} answers no call"
         elif asked:
-            return f"message {i + 1} comes before the reply to {asked[0][:100]}"
-        else:
-            asked = [str(call.get("id")) for call in message.get("tool_calls") or []]
-    return f"{asked[0][:100]} has no reply" if asked else None
+            return f"message {i + 1} comes before the reply to {_name(asked[0])}"
+        elif message.tool_calls:
+            asked = [call.id for call in message.tool_calls]
+    return f"{_name(asked[0])} has no reply" if asked else None
+
+
+def _name(call_id: Any) -> str:
+    return "a call without an id" if call_id is UNSET or call_id is None else str(call_id)[:100]
+
+
+def invented_reply(view: View) -> str | None:
+    """A tool's reply, or another role's turn, in the words of the model.
+
+    Marks that the question or a reply wrote first may be quoted: then nobody can tell.
+    """
+    said = "\n".join(view.said)
+    if "<" not in said and "[" not in said and "bservation:" not in said:
+        return None
+    if not _INVENTED.search(said):
+        return None
+    shown = [message.content or "" for message in view.talk if message.role != "assistant"]
+    for one in view.rounds:
+        if one.trained:
+            for match in _INVENTED.finditer(one.text):
+                if not any(match[0].strip() in text for text in shown):
+                    return f"turn {one.number} writes {quoted(match[0].strip())}"
+    return None
+
+
+_INVENTED = re.compile(
+    r"</?(?:tool_response|tool_responses|tool_result|tool_output|function_results?|function_response)>"
+    r"|<\|(?:im_start|start_header_id|observation|tool_response|user|eot_id|start)\|>"
+    r"|<start_of_turn>|<\uff5ctool\u2581outputs?\u2581begin\uff5c>|\[/?TOOL_RESULTS\]"
+    r"|(?:</(?:trial|plan)>|^Action(?: Input)?:[^\n]*)\s*\n?\s*Observation:",
+    re.MULTILINE,
+)
+"""Marks of the families of templates for what is told to a model; and `Observation:` behind a call."""
 
 
 def no_calls(view: View) -> str | None:
     """No tool was called: nothing to learn about tools."""
-    return None if any(message.get("tool_calls") for _, message, _ in view.played) else ""
+    return None if any(one.message.tool_calls for one in view.rounds) else ""
 
 
 def protocol(view: View) -> str | None:
     """A call of the execution phase could not be read."""
-    for i, turn in enumerate(view.turns):
-        if turn["phase"] == "execution" and turn.get("state") == "invalid":
+    for i, turn in enumerate(view.steps):
+        if turn.phase == "execution" and turn.state == "invalid":
             return f"turn {i + 1}: a call that could not be read"
     return None
 
@@ -67,4 +105,4 @@ def protocol(view: View) -> str | None:
 def hinted(view: View) -> str | None:
     """An answer was sent back as wrong before the last one. The turn that was wrong has weight 0, but not
     every trainer knows it, and nobody says so to a model in use."""
-    return "" if any(turn.get("hint") for turn in view.turns) else None
+    return "" if any(turn.hint for turn in view.steps) else None

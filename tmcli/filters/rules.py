@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tmcli.errors import UsageError, did_you_mean
-from tmcli.filters import answers, dialogue, expression, judge, language, limits
+from tmcli.filters import (
+    answers,
+    calls,
+    dialogue,
+    experience,
+    expression,
+    judge,
+    language,
+    leaks,
+    limits,
+    phases,
+)
 from tmcli.filters.view import View
 from tmcli.records import Drop
 
@@ -87,13 +98,39 @@ _TABLE = [
         True,
         True,
     ),
+    Rule("invented_reply", "a tool's reply written by the model", plain(dialogue.invented_reply), True, True),
     Rule("no_answer", "it ended without an answer", plain(answers.no_answer), True, True),
     Rule("unjudged", "nobody can tell whether it is right", plain(answers.unjudged), True, True),
     Rule("wrong_answer", "the answer fits no gold", plain(answers.wrong_answer), True, True),
     Rule("no_calls", "no tool was called", plain(dialogue.no_calls), True, True),
     Rule("protocol", "an execution turn with an unreadable call", plain(dialogue.protocol), True, True),
+    Rule("invalid_call", "over N refused calls that break what was shown", calls.invalid_call, 0, 0, int),
+    Rule("phase_order", "over N breaks: trial, <experience>, execution", phases.phase_order, 0, 0, int),
+    Rule("no_trial", "unfamiliar tools, and none was tried", plain(phases.no_trial), True, True),
+    Rule("repeated_trial", "over N trials with call and reply of before", phases.repeated_trial, 0, 0, int),
+    Rule("wasted_trials", "over this share of trials for nothing", phases.wasted_trials, None, 0.5, float),
+    Rule(
+        "false_experience",
+        "over this share of what it notes was never seen",
+        experience.false_experience,
+        0.5,
+        0.25,
+        float,
+    ),
+    Rule("unchanged_retry", "over N failed calls made again unchanged", calls.unchanged_retry, 0, 0, int),
+    Rule("execution_errors", "over N execution turns with an error", calls.execution_errors, None, 1, int),
+    Rule("leak", "a gold or plan before it was shown, the teacher's prompt", plain(leaks.leak), True, True),
     Rule("too_long", "more than N characters in the dialogue", limits.too_long, None, None, int),
     Rule("too_many_turns", "more than N assistant turns", limits.too_many_turns, None, 12, int),
+    Rule(
+        "too_many_tokens",
+        "more than N tokens; see --tokenizer",
+        limits.too_many_tokens,
+        None,
+        None,
+        int,
+        needs="tokenizer",
+    ),
     Rule(
         "language",
         "prose in another language than these (en, or en|de)",

@@ -1,0 +1,177 @@
+"""Calls of the execution phase: do they fit what was shown, and is something learned from errors?
+
+What a tool accepted is right, whatever its documents say: they may be stale. Of a call that it refused, what
+an earlier reply taught (a name, a value, a parameter that it spoke of) is not held against the documents
+either. Trials are free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tmcli.filters.rounds import calls_of, quoted
+from tmcli.filters.view import View
+from tmcli.records import Json
+from tmcli.score import Made
+
+Check = Callable[[View], str | None]
+
+_OPEN = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties")
+"""A schema with one of these says more than its `properties`."""
+_PASSING = re.compile(
+    r"time[d -]*out|temporar|rate.?limit|too many (?:requests|calls)|unavailable|overloaded|\bbusy\b"
+    r"|try again (?:later|in\b)|\b(?:429|50[0234])\b|connection (?:reset|refused|closed|error)",
+    re.IGNORECASE,
+)
+"""Errors that pass by themselves: the same call again is right then."""
+
+
+class _Taught:
+    """What the replies until now say, where it may gainsay the documents."""
+
+    def __init__(self) -> None:
+        self.replies = ""
+        self.refusals = ""
+
+    def hear(self, calls: list[Made]) -> None:
+        for call in calls:
+            self.replies += f"\n{call.reply or ''}"
+            self.refusals += "" if call.ok else f"\n{call.reply or ''}"
+
+    def tool(self, name: str) -> bool:
+        return _holds(self.replies, name)
+
+    def parameter(self, name: str) -> bool:
+        """Did a refusal speak of it, or a reply say that it can be given (`page=2`)?"""
+        return _holds(self.refusals, name) or f"{name}=" in self.replies
+
+    def unknown(self, name: str) -> bool:
+        """Did a refusal say that there is no such parameter?"""
+        strange = (
+            rf"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?{re.escape(name)}(?!\w)"
+        )
+        return name in self.refusals and re.search(strange, self.refusals, re.IGNORECASE) is not None
+
+    def value(self, value: Any) -> bool:
+        """Did a reply write it so?"""
+        return isinstance(value, str) and len(value) > 1 and _holds(self.replies, value)
+
+
+def _holds(text: str, word: str) -> bool:
+    return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+def invalid_call(most: int) -> Check:
+    """More than `most` execution calls that a tool refused, and that name no tool or break its schema."""
+
+    def check(view: View) -> str | None:
+        if all(call.ok for call in calls_of(view) if call.phase == "execution"):
+            return None
+        wrong: list[str] = []
+        taught = _Taught()
+        for one in view.rounds:
+            for call in one.calls if one.phase == "execution" and one.trained else ():
+                if call.readable and not call.ok and (why := _told(view, call, taught)):
+                    wrong.append(f"turn {one.number}: {why}")
+            taught.hear(one.calls)
+        return "; ".join(wrong) if len(wrong) > most else None
+
+    return check
+
+
+def _told(view: View, call: Made, taught: _Taught) -> str | None:
+    try:
+        return _wrong(view, call, taught)
+    except RecursionError:  # nested too deep to be looked at: nobody knows
+        return None
+
+
+def _wrong(view: View, call: Made, taught: _Taught) -> str | None:
+    """What is wrong with a refused call by what was shown and taught, or None."""
+    from tmcli.environments import arguments
+
+    tool = next((tool for tool in view.tools if tool["function"]["name"] == call.name), None)
+    if tool is None:
+        return None if taught.tool(call.name) else f"no tool is named {quoted(call.name)}"
+    given = call.arguments
+    if not isinstance(given, dict):
+        return None
+    schema = tool["function"].get("parameters")
+    schema = schema if isinstance(schema, dict) else {}
+    if any(word in schema for word in _OPEN):
+        return _broken(call, schema, taught)
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    unknown = [name for name in given if name not in properties]
+    if unknown and schema.get("additionalProperties") in (None, False):
+        # Where a reply taught a name, the documents are stale: they say nothing more.
+        strange = next((name for name in unknown if not taught.parameter(name)), None)
+        return strange and f"{quoted(call.name)} has no parameter {quoted(strange)}"
+    required = schema.get("required")
+    for name in required if isinstance(required, list) else ():
+        if isinstance(name, str) and name not in given and not taught.unknown(name):
+            return f"{quoted(call.name)} lacks {quoted(name)}"
+    for name in given:
+        if name in properties and not taught.parameter(name) and not taught.value(given[name]):
+            one: Json = {"function": {"name": "", "parameters": {"properties": {name: properties[name]}}}}
+            if fault := arguments.fault([one], "", {name: given[name]}):
+                return f"{quoted(call.name)}: {fault[:200]}"
+    # Under drift, ranges and forms are those of the tool, not of its documents.
+    return None if view.task.tags.get("drift") else _broken(call, schema, taught)
+
+
+def _broken(call: Made, schema: Json, taught: _Taught) -> str | None:
+    """By all that JSON Schema knows; what is no schema, or points nowhere, is never broken."""
+    from tmcli.environments import validation
+
+    given = call.arguments
+    if any(taught.parameter(name) or taught.value(given[name]) for name in given):
+        return None
+    broken = validation.worst(validation.checker(schema), given)
+    return broken and f"{quoted(call.name)}: {broken[:200]}"
+
+
+def unchanged_retry(most: int) -> Check:
+    """More than `most` execution calls that failed and, unchanged, failed again, with no call in between that
+    worked. An error that passes by itself, as a time-out, asks for just that."""
+
+    def check(view: View) -> str | None:
+        if all(call.ok for call in calls_of(view) if call.phase == "execution"):
+            return None
+        again: list[str] = []
+        failed: dict[bytes, int] = {}
+        for one in view.rounds:
+            here: dict[bytes, int] = {}
+            for call in one.calls if one.phase == "execution" else ():
+                if call.ok or not call.readable or _PASSING.search(call.reply or ""):
+                    continue
+                if one.trained and call.key in failed:
+                    failure = f"unchanged, as it failed in turn {failed[call.key]}"
+                    again.append(f"turn {one.number}: {quoted(call.name)} {failure}")
+                here[call.key] = one.number
+            if any(call.ok for call in one.calls):
+                failed.clear()
+            failed |= here
+        return "; ".join(again) if len(again) > most else None
+
+    return check
+
+
+def execution_errors(most: int) -> Check:
+    """More than `most` turns of the execution phase with a call that failed."""
+
+    def check(view: View) -> str | None:
+        if sum(not call.ok for call in calls_of(view)) <= most:
+            return None
+        wrong = [
+            f"turn {one.number}: {quoted(call.name)}"
+            for one in view.rounds
+            if one.phase == "execution" and one.trained
+            for call in [next((call for call in one.calls if not call.ok), None)]
+            if call is not None
+        ]
+        return f"errors in {len(wrong)} turns, {'; '.join(wrong)}" if len(wrong) > most else None
+
+    return check

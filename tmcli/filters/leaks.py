@@ -1,0 +1,160 @@
+"""Does the model know what it cannot have seen? Then somebody told it.
+
+The gold, or an id of the gold plan, in a text or call before anything shown held it; or words of the prompt
+that only a teacher is told. Left alone is what a model may find by itself: numbers and dates once there are
+replies to work them out of, everyday words, what the question or the tools' documents say, and the answer
+itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from typing import Any
+
+from tmcli.filters.rounds import Round, documents, quoted, shown_before, spelled
+from tmcli.filters.view import View
+from tmcli.protocol import CANNOT, prompt
+from tmcli.records import Task
+
+SHORTEST = 3
+"""Characters of a gold that is looked for."""
+LONG = 25
+"""Characters of a text that nobody writes alike by chance."""
+_COMMON = frozenset(
+    "yes no true false none null unknown other error "
+    "monday tuesday wednesday thursday friday saturday sunday "
+    "january february march april may june july august september october november december "
+    "north south east west".split()
+) | {CANNOT}
+_COMPUTED = re.compile(r"[\d\s.,:;/%€$£+()TZ-]+")
+"""Numbers, dates and times: what can be worked out."""
+_DIGITS = re.compile(r"\d{3,}")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_ID = re.compile(r"(?=.*\d.*\d)(?=.*[A-Za-z])(?!\d+[a-z]{1,3}\Z)[A-Za-z0-9#/_-]{4,40}")
+_WORD = re.compile(r"\w+")
+
+
+def leak(view: View) -> str | None:
+    return _prompted(view) or _foreseen(view)
+
+
+# ---- the gold, or the plan, too early ------------------------------------------------------------
+
+
+def _foreseen(view: View) -> str | None:
+    """In the last turn it stands where it belongs."""
+    before_last = view.rounds[:-1]
+    task = view.task
+    watched = [("the gold", word) for word in task.answer if _is_telling(word)]
+    watched += [("the plan's", word) for word in _ids_of(task)]
+    if not watched or not before_last:
+        return None
+    said = "\n".join([one.text for one in before_last] + [_arguments(view.rounds)]).lower()
+    for what, word in watched:
+        if word.lower() in said and (why := _told(view, what, word)):
+            return why
+    return None
+
+
+def _told(view: View, what: str, word: str) -> str | None:
+    """Where it is said first: was it shown until then, or could it be worked out?"""
+    pattern = _pattern(word)
+    answered = False
+    for one, shown in shown_before(view):
+        if one.number == len(view.rounds):
+            return None
+        text = f"{one.text}\n{_arguments([one])}"
+        if one.trained and pattern.search(text):
+            known = _is_known(word, view, shown)
+            computed = answered or len(_DIGITS.findall(view.question)) > 1
+            if known or (computed and _COMPUTED.fullmatch(word)) or _is_known(word, view, documents(view)):
+                return None
+            return f"turn {one.number} has {what} {quoted(word)}, which nothing had shown"
+        answered = answered or any(call.ok for call in one.calls)
+    return None
+
+
+def _is_known(word: str, view: View, shown: str) -> bool:
+    """Did it, another accepted gold, or all its parts stand there?"""
+    golds = view.task.answer
+    if any(form.lower() in shown for form in [word, *(golds if word in golds else [])]):
+        return True
+    word = word.lower()
+    digits = _DIGITS.findall(word)
+    if digits and _ID.fullmatch(word):  # F417 for 417/F
+        return all(part in shown for part in digits)
+    parts = [part for part in _WORD.findall(word) if len(part) > 1]
+    return len(parts) > 1 and all(part in shown for part in parts)
+
+
+def _is_telling(gold: str) -> bool:
+    """Would nobody write it by chance?"""
+    word = gold.strip()
+    if len(word) < SHORTEST or word.lower() in _COMMON:
+        return False
+    if _COMPUTED.fullmatch(word):
+        digits = "".join(filter(str.isdigit, word)).strip("0")
+        return len(digits) > 2 and len(word) > SHORTEST and not _YEAR.fullmatch(word)
+    return word != word.lower() or any(map(str.isdigit, word)) or not any(map(str.islower, word))
+
+
+def _ids_of(task: Task) -> Iterator[str]:
+    """What the plan's calls are given, of what nobody would write by chance."""
+    for step in task.plan or ():
+        for value in _texts(step.get("arguments")):
+            if (len(value) >= LONG and " " in value) or _ID.fullmatch(value):
+                yield value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value, however deep."""
+    open_ = [value]
+    while open_:
+        part = open_.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, (dict, list)):
+            open_ += part.values() if isinstance(part, dict) else part
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    """As a word of its own; a single name as it is written."""
+    start, end = (r"(?<!\w)" if word[0].isascii() else ""), (r"(?!\w)" if word[-1].isascii() else "")
+    return re.compile(f"{start}{re.escape(word)}{end}", 0 if word.isalpha() else re.IGNORECASE)
+
+
+def _arguments(rounds: list[Round]) -> str:
+    return spelled([call.arguments for one in rounds for call in one.calls])
+
+
+# ---- the teacher's prompt ------------------------------------------------------------------------
+
+
+def _prompted(view: View) -> str | None:
+    """Words that only a teacher is told, said by the model or left in its instructions."""
+    for message in view.talk[:2]:
+        if message.role != "user" and (line := _line_in(message.content or "")):
+            return f"the instructions are the teacher's: {quoted(line)}"
+    said = "\n".join(view.said)
+    for line in _lines():
+        if line in said:
+            return f"the model quotes the teacher's prompt: {quoted(line)}"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _line_in(text: str) -> str | None:
+    """The same few instructions stand in most records."""
+    return next((line for line in _lines() if line in text), None)
+
+
+@cache
+def _lines() -> tuple[str, ...]:
+    """The lines of the teacher's prompts that are long enough to tell, and that no student is shown."""
+    shown = " ".join(prompt(name) for name in ("trial", "direct", "hint", "tools"))
+    lines = {
+        line.strip(): None for name in ("teacher", "teacher_direct") for line in prompt(name).split("\n")
+    }
+    return tuple(line for line in lines if len(line) > 40 and line not in shown)
