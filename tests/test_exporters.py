@@ -167,7 +167,7 @@ TEXTS = st.text(max_size=12) | st.sampled_from(MARKS)
 
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=4),
-    values=st.lists(st.dictionaries(TEXTS, TEXTS | st.integers() | st.none(), max_size=3), max_size=3),
+    values=st.lists(st.dictionaries(TEXTS, TEXTS | st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=3), max_size=3),
 )
 def test_sharegpt_can_be_taken_apart_again(texts: list[str], values: list[Json]) -> None:
     """As LLaMA-Factory does it: what the first pair of marks holds is JSON, the rest is text."""

@@ -38,13 +38,15 @@ OURS = {
 }
 LIBRARIES = ["msgspec", "pysimdjson", "orjson", "polars", "duckdb", "json", "datatrove", "datasets"]
 JQ = """
-foreach inputs as $r ({s: {}};
-  if $r.status != "invalid" and (($r.prediction // "") | test("\\\\S")) and ($r.turns | length) <= 12 then
-    ([$r.task.id, $r.prediction, $r.turns] | tojson) as $k
-    | if .s[$k] then .out = null else .s[$k] = true | .out = $r end
-  else .out = null end;
-  .out // empty)
+foreach (
+  inputs
+  | select(.status != "invalid" and ((.prediction // "") | test("\\\\S")) and (.turns | length) <= 12)
+  | {key: ([.task.id, .prediction, .turns] | tojson), n: input_line_number, record: .}
+) as $one ({};
+  if has($one.key) then . else setpath([$one.key]; $one.n) end;
+  if .[$one.key] == $one.n then $one.record else empty end)
 """
+"""Its set is an object that is changed in place: deeper down, jq would copy it each time."""
 NOT_INSTALLED = 3
 LIMIT_S = 1200
 
