@@ -315,14 +315,17 @@ def typed(chat: Chat, *turns: str, end: str | None = None) -> list[int]:
 
 ADDS = '<tool_call>{"name": "add", "arguments": {"a": 0, "b": 1}}</tool_call>'
 TURNS = [
-    f'<trial>see — é 😀 e\u0301</trial>{ADDS}<tool_call>{{"name": "fail", "arguments": {{}}}}</tool_call>',
+    f"<trial>see — é 😀 e\u0301</trial>{ADDS}"
+    '<tool_call>{"name": "fail", "arguments": {}}</tool_call>'
+    '<tool_call>{"name": "long", "arguments": {}}</tool_call>',
     f"<experience>add adds</experience><plan>add</plan>{ADDS}",
     "<answer>1</answer>",
 ]
 OWN_ADDS = ADDS.replace("<tool_call>", "<tool_call>\n").replace("</tool_call>", "\n</tool_call>")
 OWN_TURNS = [
     f"<trial>see — é 😀 e\u0301</trial>\n{OWN_ADDS}\n"
-    '<tool_call>\n{"name": "fail", "arguments": {}}\n</tool_call>',
+    '<tool_call>\n{"name": "fail", "arguments": {}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "long", "arguments": {}}\n</tool_call>',
     f"<experience>add adds</experience><plan>add</plan>\n{OWN_ADDS}",
     "<answer>1</answer>",
 ]
@@ -339,7 +342,8 @@ def test_a_rollout_is_encoded_as_it_was_sampled(name: str) -> None:
     chat = chat_of(name)
     played = rollout(chat, typed(chat, *turns_of(name)))
     assert (played.stop, played.prediction) == ("answer", "1")
-    assert [len(turn["calls"]) for turn in played.turns] == [2, 1, 0]
+    assert [len(turn["calls"]) for turn in played.turns] == [3, 1, 0]
+    assert "xxx... (3000 more characters cut)" in decoded(chat, played.tokens["ids"] if played.tokens else [])
     assert played.tokens is not None
     sampled = played.tokens["ids"], played.tokens["mask"]
     assert chat.encode_trajectory(played) == sampled  # as they are

@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from jinja2 import TemplateError
-
 from tmcli.errors import UsageError
 from tmcli.records import Json
 
@@ -49,7 +47,7 @@ class Render:
                 tokenize=False,
                 add_generation_prompt=begin,
             )
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
+        except Exception as error:  # templates are programs: they raise what they like
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise Refused(f"the model's chat template refuses the dialogue: {said}", OTHER) from error
         return text
@@ -65,7 +63,7 @@ def signatures(tokenizer: Any, tools: list[Json]) -> list[str]:
     """Each tool in a line, as tm.jinja writes it."""
     macros = _TM.read_text("utf-8").partition(_FIRST_LINE)[0]
     each = Render(tokenizer, macros + "{%- for tool in tools %}{{ signature(tool) + '\\n' }}{%- endfor -%}")
-    return each([{"role": "user", "content": ""}], tools).splitlines() if tools else []
+    return each([{"role": "user", "content": ""}], tools)[:-1].split("\n") if tools else []
 
 
 def tm_template(tokenizer: Any) -> str:
