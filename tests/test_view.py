@@ -1,7 +1,6 @@
 """What rules see of a line: the quick way and `records.decode` never disagree."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -212,11 +211,17 @@ def test_spacing_and_torn_lines(n: int, mark: bytes) -> None:
     agrees(line[: len(line) * n // 6])
 
 
-def test_tools_of_the_line_before_are_not_those_of_this_one() -> None:
-    for name in "aabba":
-        tools = [{"type": "function", "function": {"name": name, "parameters": {}}}]
-        assert agrees(encode(trajectory(task=task(0, tools=tools))))
-        assert agrees(encode(replace(trajectory(task=task(0, tools=tools)), tools=trajectory().tools)))
+TOOL = b'{"function":{"name":"f","parameters":{"default":%b}}}'
+
+
+@pytest.mark.parametrize(
+    "odd", [*ODD, b'"2E5 or 1e999"', '"é"'.encode(), b'"\xc3"', b"2E5", b"0.5e-999", b"1E+0999"]
+)
+def test_odd_values_in_tools(odd: bytes) -> None:
+    usual = encode(trajectory())
+    assert agrees(usual.replace(b'"type":"object"', b'"type":"object","x":1e5'))
+    for path in (("tools", 0), ("task", "tools", 0)):
+        agrees(put(path, TOOL % odd))
 
 
 def test_another_kind_of_record() -> None:

@@ -1,10 +1,10 @@
 """The shape of a usual trajectory, for msgspec: `read` gives the parts of a line, or None.
 
 None says only that the line is not usual: `records.decode` decides then, and words what is wrong. What is
-given is what `records.decode` would give. For that, no byte is skipped unread (msgspec does not look into
-what it skips): each key is known here, or the line is not usual. And integers of more than 64 bits, which
-orjson reads as floats, occur only in parts that orjson reads in the end; one that it refuses is looked for by
-every hundredth byte.
+given is what `records.decode` would give. For that, no byte is skipped unread, since msgspec does not look into
+what it skips: each key is known here, or the line is not usual (but see `_check_tools`). And integers of more
+than 64 bits, which orjson reads as floats, occur only in parts that orjson reads in the end; one that it
+refuses is looked for by every hundredth byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from tmcli.protocol import Phase
 from tmcli.records import Check, Json, Status, Stop
@@ -25,7 +25,11 @@ class Struct(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _LONG = b"000"
 """Three digits, as `_DIGITS` makes them, a hundred bytes apart: perhaps one number of 300 digits or more."""
-_DIGITS = bytes(ord("0") if chr(i).isdecimal() else ord("x") for i in range(128)) + b"x" * 128
+_DIGITS = bytes(ord("0") if chr(i) in "0123456789" else ord("x") for i in range(256))
+_POWER = b"0e"
+_POWERS = bytes(
+    ord("0") if chr(i) in "0123456789" else ord("e") if chr(i) in "eE" else ord("x") for i in range(256)
+)
 _NONE, _EMPTY = Raw(b"null"), Raw(b"{}")
 
 
@@ -67,12 +71,22 @@ class Message(Struct):
     reasoning_content: Any = UNSET
 
 
+class Named(msgspec.Struct, gc=False):
+    name: str
+
+
+class Tool(msgspec.Struct, gc=False):
+    """Of which all else is skipped."""
+
+    function: Named
+
+
 class Task(Struct):
     kind: Literal["task"]
     v: Literal[1]
     id: str
     messages: Raw
-    tools: Raw
+    shown: Raw = field(name="tools")
     env: Raw
     answer: list[str]
     check: Check = "exact"
@@ -80,6 +94,10 @@ class Task(Struct):
     plan: Raw = _NONE
     tags: Raw = _EMPTY
     source: str = ""
+
+    @property
+    def tools(self) -> Any:
+        return value(self.shown)
 
 
 class Line(Struct):
@@ -160,28 +178,28 @@ class Tokens(Struct):
 
 _line = msgspec.json.Decoder(Line).decode
 _tokens = msgspec.json.Decoder(Tokens | None).decode
-_last: tuple[Raw, list[Json]] = (Raw(b"[]"), [])
-"""The tools of the line before: samples of a task come one after the other."""
+_tools = msgspec.json.Decoder(list[Tool]).decode
 
 UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError)
 
 
 def read(line: bytes) -> Line | None:
-    """Its parts. All are values but `tokens`, which is Raw, and `messages` and `turns`, whose shapes are for
-    those that are in a hurry: `value` makes values of all three."""
+    """Its parts. All are values but `tools` and `tokens`, which are Raw, and `messages` and `turns`, whose
+    shapes are for those that are in a hurry: `value` makes values of them."""
     if _LONG in line[::100].translate(_DIGITS):
         return None
     try:
         parts: Any = _line(line)
         task = parts.task
-        _tokens(parts.tokens)
+        if parts.tokens is not _NONE:
+            _tokens(parts.tokens)
         raw = task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy
         values = orjson.loads(b"[%b]" % b",".join(raw))
         task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy = values
         _check(task, values[3:])
-        shown = parts.tools
-        parts.tools = _tools(shown)
-        task.tools = parts.tools if task.tools == shown else _tools(task.tools)
+        _check_tools(parts.tools)
+        if task.shown != parts.tools:
+            _check_tools(task.shown)
     except UNUSUAL:
         return None
     return parts  # type: ignore[no-any-return]
@@ -217,14 +235,12 @@ def _check(task: Any, objects: list[Any]) -> None:
             raise ValueError
 
 
-def _tools(text: Raw) -> list[Json]:
-    global _last  # noqa: PLW0603 - nothing depends on it but time
-    if text != _last[0]:
-        tools = orjson.loads(memoryview(text))
-        if tools.__class__ is not list:
-            raise ValueError
-        for tool in tools:
-            if tool["function"]["name"].__class__ is not str:
-                raise ValueError
-        _last = text, tools
-    return _last[1]
+def _check_tools(listed: Raw) -> None:
+    """They are most of a line, and seldom looked at: checked, and left as they are. What msgspec skips in
+    them is JSON, but it may be no UTF-8, or a number without end, as 1e999."""
+    text = bytes(listed)
+    if not text.isascii():
+        text.decode()
+    if _POWER in text.translate(_POWERS):
+        orjson.loads(text)
+    _tools(text)

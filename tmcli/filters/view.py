@@ -47,7 +47,6 @@ class View:
         self.prediction = parts.prediction
         self.failure = parts.failure
         self.reward = parts.reward
-        self.tools = cast(list[Json], parts.tools)
         self.scores = parts.scores
         self.usage = parts.usage
         self.policy: Json = cast(Json, parts.policy)
@@ -71,6 +70,10 @@ class View:
     @once
     def turns(self) -> list[Json]:
         return cast(list[Json], self._value(self._parts.turns))
+
+    @once
+    def tools(self) -> list[Json]:
+        return cast(list[Json], self._value(self._parts.tools))
 
     @once
     def tokens(self) -> Json | None:
