@@ -153,7 +153,7 @@ class Trajectory(Record):
     """`name`, `sampling`, and `key`: the hash of all options that shaped this episode."""
     tokens: Json | None = None
     """`ids`, `mask` (1 = sampled by the model), `logprobs`: equal lengths, checked on writing; and
-    `vocabulary`, the hash of the tokenizer's vocabulary they belong to."""
+    `vocabulary` and `template`, the hashes of the tokenizer's vocabulary and chat template they belong to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
