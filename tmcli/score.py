@@ -66,7 +66,7 @@ def correct(prediction: str | None, answer: list[str], check: Check) -> bool | N
         return False
     if check == "judge":
         return None
-    return any(
+    return prediction in golds or any(
         _declines(prediction) if gold == CANNOT else _CHECKS[check](prediction, gold) for gold in golds
     )
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tmcli.filters.rounds import calls_of, quoted
+from tmcli.filters.rounds import Round, calls_of, quoted
 from tmcli.filters.view import View
 from tmcli.records import Json
 from tmcli.score import Made
@@ -28,80 +28,50 @@ _PASSING = re.compile(
 """Errors that pass by themselves: the same call again is right then."""
 
 
-class _Taught:
-    """What the replies until now say, where it may gainsay the documents."""
-
-    def __init__(self) -> None:
-        self.replies = ""
-        self.refusals = ""
-
-    def hear(self, calls: list[Made]) -> None:
-        for call in calls:
-            self.replies += f"\n{call.reply or ''}"
-            self.refusals += "" if call.ok else f"\n{call.reply or ''}"
-
-    def tool(self, name: str) -> bool:
-        return _holds(self.replies, name)
-
-    def parameter(self, name: str) -> bool:
-        """Did a refusal speak of it, or a reply say that it can be given (`page=2`)?"""
-        return _holds(self.refusals, name) or f"{name}=" in self.replies
-
-    def unknown(self, name: str) -> bool:
-        """Did a refusal say that there is no such parameter?"""
-        strange = (
-            rf"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?{re.escape(name)}(?!\w)"
-        )
-        return name in self.refusals and re.search(strange, self.refusals, re.IGNORECASE) is not None
-
-    def value(self, value: Any) -> bool:
-        """Did a reply write it so?"""
-        return isinstance(value, str) and len(value) > 1 and _holds(self.replies, value)
-
-
-def _holds(text: str, word: str) -> bool:
-    return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
-
-
 def invalid_call(most: int) -> Check:
     """More than `most` execution calls that a tool refused, and that name no tool or break its schema."""
 
     def check(view: View) -> str | None:
-        if all(call.ok for call in calls_of(view) if call.phase == "execution"):
-            return None
         wrong: list[str] = []
-        taught = _Taught()
         for one in view.rounds:
-            for call in one.calls if one.phase == "execution" and one.trained else ():
-                if call.readable and not call.ok and (why := _told(view, call, taught)):
-                    wrong.append(f"turn {one.number}: {why}")
-            taught.hear(one.calls)
+            if one.phase == "execution" and one.trained:
+                for call in one.calls:
+                    if call.readable and not call.ok and (why := _wrong(view, one, call)):
+                        wrong.append(f"turn {one.number}: {why}")
         return "; ".join(wrong) if len(wrong) > most else None
 
     return check
 
 
-def _told(view: View, call: Made, taught: _Taught) -> str | None:
-    try:
-        return _wrong(view, call, taught)
-    except RecursionError:  # nested too deep to be looked at: nobody knows
-        return None
-
-
-def _wrong(view: View, call: Made, taught: _Taught) -> str | None:
+def _wrong(view: View, one: Round, call: Made) -> str | None:
     """What is wrong with a refused call by what was shown and taught, or None."""
     from tmcli.environments import arguments
 
     tool = next((tool for tool in view.tools if tool["function"]["name"] == call.name), None)
-    if tool is None:
-        return None if taught.tool(call.name) else f"no tool is named {quoted(call.name)}"
     given = call.arguments
-    if not isinstance(given, dict):
+    try:
+        if tool is None:
+            taught = _holds(_Taught(view, one).replies, call.name)
+            return None if taught else f"no tool is named {quoted(call.name)}"
+        if not isinstance(given, dict):
+            return None
+        schema = tool["function"].get("parameters")
+        schema = schema if isinstance(schema, dict) else {}
+        is_open = any(word in schema for word in _OPEN)
+        if not is_open and arguments.fault([tool], call.name, given):
+            return _misused(call, schema, _Taught(view, one))
+        if view.task.tags.get("drift") and not is_open:
+            return None  # ranges and forms are those of the tool then, not of its documents
+        return _broken(call, schema, _Taught(view, one))
+    except RecursionError:  # nested too deep to be looked at: nobody knows
         return None
-    schema = tool["function"].get("parameters")
-    schema = schema if isinstance(schema, dict) else {}
-    if any(word in schema for word in _OPEN):
-        return _broken(call, schema, taught)
+
+
+def _misused(call: Made, schema: Json, taught: _Taught) -> str | None:
+    """By names, types and closed lists, but for what was taught."""
+    from tmcli.environments import arguments
+
+    given = call.arguments
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     unknown = [name for name in given if name not in properties]
@@ -118,8 +88,7 @@ def _wrong(view: View, call: Made, taught: _Taught) -> str | None:
             one: Json = {"function": {"name": "", "parameters": {"properties": {name: properties[name]}}}}
             if fault := arguments.fault([one], "", {name: given[name]}):
                 return f"{quoted(call.name)}: {fault[:200]}"
-    # Under drift, ranges and forms are those of the tool, not of its documents.
-    return None if view.task.tags.get("drift") else _broken(call, schema, taught)
+    return None
 
 
 def _broken(call: Made, schema: Json, taught: _Taught) -> str | None:
@@ -133,27 +102,56 @@ def _broken(call: Made, schema: Json, taught: _Taught) -> str | None:
     return broken and f"{quoted(call.name)}: {broken[:200]}"
 
 
+class _Taught:
+    """What the replies before a turn say, where it may gainsay the documents."""
+
+    def __init__(self, view: View, now: Round) -> None:
+        calls = [call for one in view.rounds[: now.number - 1] for call in one.calls]
+        self.replies = "\n".join(call.reply or "" for call in calls)
+        self.refusals = "\n".join(call.reply or "" for call in calls if not call.ok)
+
+    def parameter(self, name: str) -> bool:
+        """Did a refusal speak of it, or a reply say that it can be given (`page=2`)?"""
+        return _holds(self.refusals, name) or f"{name}=" in self.replies
+
+    def unknown(self, name: str) -> bool:
+        """Did a refusal say that there is no such parameter?"""
+        strange = r"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?"
+        return re.search(rf"{strange}{re.escape(name)}(?!\w)", self.refusals, re.IGNORECASE) is not None
+
+    def value(self, value: Any) -> bool:
+        """Did a reply write it so?"""
+        return isinstance(value, str) and len(value) > 1 and _holds(self.replies, value)
+
+
+def _holds(text: str, word: str) -> bool:
+    return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
 def unchanged_retry(most: int) -> Check:
     """More than `most` execution calls that failed and, unchanged, failed again, with no call in between that
     worked. An error that passes by itself, as a time-out, asks for just that."""
 
     def check(view: View) -> str | None:
-        if all(call.ok for call in calls_of(view) if call.phase == "execution"):
+        failures = [
+            (one, call)
+            for one in view.rounds
+            if one.phase == "execution"
+            for call in one.calls
+            if not call.ok and call.readable
+        ]
+        if len(failures) == len({call.name for _, call in failures}):
             return None
         again: list[str] = []
-        failed: dict[bytes, int] = {}
-        for one in view.rounds:
-            here: dict[bytes, int] = {}
-            for call in one.calls if one.phase == "execution" else ():
-                if call.ok or not call.readable or _PASSING.search(call.reply or ""):
-                    continue
-                if one.trained and call.key in failed:
-                    failure = f"unchanged, as it failed in turn {failed[call.key]}"
-                    again.append(f"turn {one.number}: {quoted(call.name)} {failure}")
-                here[call.key] = one.number
-            if any(call.ok for call in one.calls):
-                failed.clear()
-            failed |= here
+        last: dict[bytes, int] = {}
+        """Call -> the turn in which it failed last."""
+        for one, call in failures:
+            turn = last.setdefault(call.key, one.number)
+            last[call.key] = one.number
+            if turn < one.number and one.trained and not _PASSING.search(call.reply or ""):
+                between = view.rounds[turn : one.number - 1]
+                if not any(made.ok for other in between for made in other.calls):
+                    again.append(f"turn {one.number}: {quoted(call.name)}, as it failed in turn {turn}")
         return "; ".join(again) if len(again) > most else None
 
     return check

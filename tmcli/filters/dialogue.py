@@ -66,9 +66,7 @@ def invented_reply(view: View) -> str | None:
     Marks that the question or a reply wrote first may be quoted: then nobody can tell.
     """
     said = "\n".join(view.said)
-    if "<" not in said and "[" not in said and "bservation:" not in said:
-        return None
-    if not _INVENTED.search(said):
+    if not any(part in said for part in _PARTS) or not _INVENTED.search(said):
         return None
     shown = [message.content or "" for message in view.talk if message.role != "assistant"]
     for one in view.rounds:
@@ -87,6 +85,17 @@ _INVENTED = re.compile(
     re.MULTILINE,
 )
 """Marks of the families of templates for what is told to a model; and `Observation:` behind a call."""
+_PARTS = (
+    "<|",
+    "tool_re",
+    "tool_out",
+    "function_re",
+    "_of_turn",
+    "\uff5ctool",
+    "TOOL_RESULTS",
+    "Observation:",
+)
+"""Each mark has one of these: looking for them is many times quicker."""
 
 
 def no_calls(view: View) -> str | None:

@@ -8,7 +8,7 @@ digits), and plain claims that a tool works or fails. Whether a lesson is a good
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tmcli.filters.phases import brings
 from tmcli.filters.rounds import Round, documents, quoted, shown_before
@@ -16,13 +16,15 @@ from tmcli.filters.view import View
 
 Check = Callable[[View], str | None]
 
-_EXPERIENCE = re.compile(r"<experience>(.*?)(?:</experience>|(?=<(?:trial|plan|answer)>)|\Z)", re.DOTALL)
+_END = re.compile(r"</experience>|<(?:trial|plan|answer)>")
 _QUOTED = re.compile(
     r"""(?<!\w)"([^"\n]{2,200})"(?!\w)|`([^`\n]{2,200})`|(?<!\w)'([^'\n]{2,200})'(?!\w)"""
     r"|[“„«「『]([^“”„«»「」『』\n]{2,200})[”“»」』]"
 )
-_NUMBER = re.compile(r"(?<![A-Za-z0-9_.])\d[\d,.]*\d(?![A-Za-z0-9_])")
-_IDENTIFIER = re.compile(r"(?<![A-Za-z0-9_])(?=[A-Za-z_]*\d|[A-Za-z0-9]*_)[A-Za-z0-9_]{4,60}(?![A-Za-z0-9_])")
+_QUOTES = ('"', "'", "`", "“", "„", "«", "「", "『")
+_TELLING = re.compile(r"[0-9_]")
+_TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]*[0-9_][A-Za-z0-9_]*(?:[.,][A-Za-z0-9_]+)*")
+"""Numbers, and identifiers with a digit or `_`."""
 _PART = re.compile(r"[a-z]{4,}|\d{3,}")
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
@@ -37,6 +39,8 @@ _FACTORS = frozenset(
 """Numbers that anyone knows: between units, and of HTTP."""
 _UNIT = re.compile(r"_(?:[a-z]{1,3}|cents|euros?|hours|days|minutes|seconds|miles|grams|percent)\Z")
 
+_CLAIMS = ("work", "fail", "succe", "broken", "error")
+"""What a claim holds: looking for it is many times quicker."""
 _CLAIM = re.compile(
     r"([\w.-]+)[`'\"”]?\s+(?:(works|worked|succeeds|succeeded)"
     r"|(?:fails|failed|(?:does|did)(?: not|n['’]t) work|is broken|returned an error))"
@@ -50,43 +54,72 @@ def false_experience(share: float) -> Check:
     tool works or fails, and all that was seen says the contrary."""
 
     def check(view: View) -> str | None:
-        if not any("<experience>" in text for text in view.said):
-            return None
-        tools: list[str] = []
-        """The documents, once they are asked for."""
         named = 0
-        strange: list[str] = []
-        for one, shown in shown_before(view):
-            if not one.trained or (found := _EXPERIENCE.search(one.text)) is None:
+        strange: list[tuple[Round, str]] = []
+        for one in view.rounds:
+            if "<experience>" not in one.text or not one.trained:
                 continue
-            noted = found[1]
-            if why := _gainsaid(view.rounds, one, noted):
+            noted = _END.split(one.text.partition("<experience>")[2], maxsplit=1)[0]
+            if any(word in noted for word in _CLAIMS) and (why := _gainsaid(view.rounds, one, noted)):
                 return why
-            things = list(dict.fromkeys(_things(noted)))
-            unseen = [thing for thing in things if not _seen(thing, shown)]
-            if unseen:
-                tools = tools or [documents(view)]
-                unseen = [thing for thing in unseen if not _seen(thing, tools[0])]
-                named += sum(_is_name(tool["function"]["name"], noted) for tool in view.tools)
-            named += len(things)
-            strange += [f"turn {one.number}: {quoted(thing)} was never seen" for thing in unseen]
-        return "; ".join(strange) if len(strange) > share * named else None
+            before = view.rounds[: one.number - 1]
+            for thing in _things(noted):
+                named += 1
+                if not _in_calls(thing, before):
+                    strange.append((one, thing))
+        return _unseen(view, strange, named, share) if strange else None
 
     return check
 
 
-def _things(noted: str) -> Iterator[str]:
-    """The concrete things that can be looked up."""
-    for match in _QUOTED.finditer(noted):
-        yield next(filter(None, match.groups())).strip().lower()
-    for match in _NUMBER.finditer(noted):
-        number = match[0].replace(",", "").rstrip(".")
-        if len(number) > 2 and number not in _FACTORS:
-            yield number
-    for match in _IDENTIFIER.finditer(noted):
-        name = match[0].strip("_").lower()
-        if len(name) > 3 and name not in _COMMON and not name[0].isdigit():
-            yield name
+def _in_calls(thing: str, before: list[Round]) -> bool:
+    """The quick way: is it a name of the calls until now, or in a reply, just as it is written?"""
+    for one in reversed(before):
+        for call in one.calls:
+            if thing == call.name or thing in (call.reply or ""):
+                return True
+            if call.arguments.__class__ is dict and thing in call.arguments:
+                return True
+    return False
+
+
+def _unseen(view: View, strange: list[tuple[Round, str]], named: int, share: float) -> str | None:
+    """The slow way, for the rest: all that was shown, and other ways to write it."""
+    shown = {one.number: text for one, text in shown_before(view)}
+    tools = documents(view)
+    unseen: list[str] = []
+    for one, thing in strange:
+        word = thing.lower()
+        if not _seen(word, shown[one.number]) and not _seen(word, tools):
+            unseen.append(f"turn {one.number}: {quoted(thing)} was never seen")
+    if len(unseen) <= share * named:
+        return None
+    text = "\n".join(one.text for one in view.rounds)
+    named += sum(
+        tool["function"]["name"].isalpha() and tool["function"]["name"] in text for tool in view.tools
+    )
+    return "; ".join(unseen) if len(unseen) > share * named else None
+
+
+def _things(noted: str) -> list[str]:
+    """The concrete things that can be looked up. Names of one plain word count where it comes to that."""
+    things: dict[str, None] = {}
+    if any(mark in noted for mark in _QUOTES):
+        for match in _QUOTED.finditer(noted):
+            things[next(filter(None, match.groups())).strip()] = None
+    for word in noted.split():
+        if word.isalpha() or not _TELLING.search(word):
+            continue  # most are
+        for token in _TOKEN.findall(word):
+            if token[0].isdigit():
+                number = token.replace(",", "")
+                if len(number) > 2 and number not in _FACTORS and number.replace(".", "").isdigit():
+                    things[number] = None
+            elif token.lower() not in _COMMON:
+                for part in token.split("."):
+                    if len(part) > 3:
+                        things[part.strip("_")] = None
+    return list(things)
 
 
 def _seen(thing: str, shown: str) -> bool:
@@ -110,11 +143,6 @@ def _seen(thing: str, shown: str) -> bool:
 def _number_seen(number: str, shown: str) -> bool:
     bare = number.rstrip("0").rstrip(".") if "." in number else number
     return bare in shown or bare in shown.replace(",", "")
-
-
-def _is_name(name: str, noted: str) -> bool:
-    """Does it name this tool, in a word that `_things` does not take?"""
-    return name in noted and name.isalpha()
 
 
 def _gainsaid(rounds: list[Round], now: Round, noted: str) -> str | None:

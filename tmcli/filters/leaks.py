@@ -31,6 +31,7 @@ _COMMON = frozenset(
 _COMPUTED = re.compile(r"[\d\s.,:;/%€$£+()TZ-]+")
 """Numbers, dates and times: what can be worked out."""
 _DIGITS = re.compile(r"\d{3,}")
+_NUMBER = re.compile(r"\d[\d.,]*")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _ID = re.compile(r"(?=.*\d.*\d)(?=.*[A-Za-z])(?!\d+[a-z]{1,3}\Z)[A-Za-z0-9#/_-]{4,40}")
 _WORD = re.compile(r"\w+")
@@ -44,36 +45,44 @@ def leak(view: View) -> str | None:
 
 
 def _foreseen(view: View) -> str | None:
-    """In the last turn it stands where it belongs."""
-    before_last = view.rounds[:-1]
-    task = view.task
-    watched = [("the gold", word) for word in task.answer if _is_telling(word)]
-    watched += [("the plan's", word) for word in _ids_of(task)]
-    if not watched or not before_last:
+    """In the last turn it stands where it belongs, but for an answer without any call that worked."""
+    rounds = view.rounds
+    if any(call.ok for one in rounds for call in one.calls):
+        rounds = rounds[:-1]
+    watched = [
+        ("the gold", word) for word in view.task.answer if word not in view.question and _is_telling(word)
+    ]
+    watched += [("the plan's", word) for word in _ids_of(view.task, view.question)]
+    if not watched or not rounds:
         return None
-    said = "\n".join([one.text for one in before_last] + [_arguments(view.rounds)]).lower()
+    said = "\n".join([one.text for one in rounds] + [_arguments(rounds)]).lower()
     for what, word in watched:
-        if word.lower() in said and (why := _told(view, what, word)):
+        if word.lower() in said and (why := _told(view, rounds, what, word)):
             return why
     return None
 
 
-def _told(view: View, what: str, word: str) -> str | None:
+def _told(view: View, rounds: list[Round], what: str, word: str) -> str | None:
     """Where it is said first: was it shown until then, or could it be worked out?"""
     pattern = _pattern(word)
-    answered = False
-    for one, shown in shown_before(view):
-        if one.number == len(view.rounds):
-            return None
-        text = f"{one.text}\n{_arguments([one])}"
-        if one.trained and pattern.search(text):
-            known = _is_known(word, view, shown)
-            computed = answered or len(_DIGITS.findall(view.question)) > 1
-            if known or (computed and _COMPUTED.fullmatch(word)) or _is_known(word, view, documents(view)):
-                return None
-            return f"turn {one.number} has {what} {quoted(word)}, which nothing had shown"
-        answered = answered or any(call.ok for call in one.calls)
-    return None
+    first = next((one for one in rounds if one.trained and _says(one, pattern)), None)
+    if first is None:
+        return None
+    before = rounds[: first.number - 1]
+    if any(word in (call.reply or "") for one in before for call in one.calls):
+        return None  # as most are
+    if _COMPUTED.fullmatch(word) and (
+        any(call.ok for one in before for call in one.calls) or len(_NUMBER.findall(view.question)) > 1
+    ):
+        return None
+    shown = next(text for one, text in shown_before(view) if one.number == first.number)
+    if _is_known(word, view, shown) or _is_known(word, view, documents(view)):
+        return None
+    return f"turn {first.number} has {what} {quoted(word)}, which nothing had shown"
+
+
+def _says(one: Round, pattern: re.Pattern[str]) -> bool:
+    return pattern.search(one.text) is not None or pattern.search(_arguments([one])) is not None
 
 
 def _is_known(word: str, view: View, shown: str) -> bool:
@@ -100,12 +109,20 @@ def _is_telling(gold: str) -> bool:
     return word != word.lower() or any(map(str.isdigit, word)) or not any(map(str.islower, word))
 
 
-def _ids_of(task: Task) -> Iterator[str]:
-    """What the plan's calls are given, of what nobody would write by chance."""
+def _ids_of(task: Task, question: str) -> Iterator[str]:
+    """What the calls of the plan are given, of what nobody would write by chance and the question lacks."""
     for step in task.plan or ():
-        for value in _texts(step.get("arguments")):
-            if (len(value) >= LONG and " " in value) or _ID.fullmatch(value):
-                yield value
+        arguments = step.get("arguments")
+        for value in arguments.values() if isinstance(arguments, dict) else ():
+            if value.__class__ is str:
+                if value not in question and _is_id(value):
+                    yield value
+            elif value.__class__ is list or (value.__class__ is dict and "$from" not in value):
+                yield from (text for text in _texts(value) if text not in question and _is_id(text))
+
+
+def _is_id(value: str) -> bool:
+    return " " in value if len(value) >= LONG else _ID.fullmatch(value) is not None
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ An error in a trial is never a defect here: to fail on purpose is the method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from tmcli.filters.rounds import Round, calls_of, quoted, tries
@@ -32,29 +32,36 @@ def phase_order(most: int) -> Check:
 def _breaks(rounds: list[Round]) -> list[str]:
     breaks: list[str] = []
     trial = 0
-    worked: dict[str, dict[str, int]] = {}
-    """Tool -> its parameters, and in which turn each worked in execution first."""
+    is_execution = False
     for one in rounds:
         if trial and one.trained and "<experience>" not in one.text:
             breaks.append(f"turn {one.number}: no <experience> after the trial of turn {trial}")
         trial = 0
         if one.phase == "execution":
-            for call in one.calls:
-                if call.ok and brings(call.reply):
-                    known = worked.setdefault(call.name, {})
-                    for name in ("", *_names(call)):
-                        known.setdefault(name, one.number)
+            is_execution = True
             continue
         if one.trained and not one.calls:
             breaks.append(f"turn {one.number}: a trial without a call")
         if any(call.readable for call in one.calls) and "<trial>" in one.text:
             trial = one.number
-        for call in one.calls if worked and one.trained else ():
-            known = worked.get(call.name, {})
-            if known and call.readable and all(name in known for name in _names(call)):
-                worked_in = f"it already worked in turn {known['']}"
-                breaks.append(f"turn {one.number}: {quoted(call.name)} is tried, but {worked_in}")
+        if is_execution and one.trained:
+            breaks += _known(one, rounds)
     return breaks
+
+
+def _known(one: Round, rounds: list[Round]) -> Iterator[str]:
+    """Calls of a trial of which nothing was left to learn: the tool worked with these parameters."""
+    worked: dict[str, dict[str, int]] = {}
+    for before in rounds[: one.number - 1]:
+        for call in before.calls if before.phase == "execution" else ():
+            if call.ok and brings(call.reply):
+                known = worked.setdefault(call.name, {})
+                for name in ("", *_names(call)):
+                    known.setdefault(name, before.number)
+    for call in one.calls:
+        known = worked.get(call.name, {})
+        if known and call.readable and all(name in known for name in _names(call)):
+            yield f"turn {one.number}: {quoted(call.name)} is tried, but it worked in turn {known['']}"
 
 
 def _names(call: Made) -> list[str]:
@@ -98,13 +105,14 @@ def repeated_trial(most: int) -> Check:
     One that brings another reply has shown something."""
 
     def check(view: View) -> str | None:
-        if not tries(view):
-            return None
-        repeats: list[str] = []
         before: dict[tuple[str, str | None], list[tuple[int, Made]]] = {}
+        repeats: list[str] = []
         for one in view.rounds:
             for call in one.calls:
-                alike = before.setdefault((call.name, call.reply), [])
+                alike = before.get((call.name, call.reply))
+                if alike is None:
+                    before[call.name, call.reply] = [(one.number, call)]
+                    continue
                 if one.phase == "trial" and one.trained and call.readable and call.reply is not None:
                     again = next((n for n, made in alike if made.key == call.key), 0)
                     if again:
@@ -112,7 +120,7 @@ def repeated_trial(most: int) -> Check:
                 alike.append((one.number, call))
         return "; ".join(repeats) if len(repeats) > most else None
 
-    return check
+    return lambda view: check(view) if tries(view) else None
 
 
 def wasted_trials(share: float) -> Check:
