@@ -1,7 +1,7 @@
 """The shape of a usual trajectory, for msgspec: `read` gives the parts of a line, or None.
 
 None says only that the line is not usual: `records.decode` decides then, and words what is wrong. What is
-given is what `records.decode` would give. For that, no byte is skipped unread, since msgspec does not look into
+given is what `records.decode` would give. For that, no byte is skipped unread, for msgspec does not look into
 what it skips: each key is known here, or the line is not usual (but see `_check_tools`). And integers of more
 than 64 bits, which orjson reads as floats, occur only in parts that orjson reads in the end; one that it
 refuses is looked for by every hundredth byte.
@@ -9,6 +9,7 @@ refuses is looked for by every hundredth byte.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -186,7 +187,7 @@ UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError
 def read(line: bytes) -> Line | None:
     """Its parts. All are values but `tools` and `tokens`, which are Raw, and `messages` and `turns`, whose
     shapes are for those that are in a hurry: `value` makes values of them."""
-    if _LONG in line[::100].translate(_DIGITS):
+    if _LONG in line[::100].translate(_DIGITS) or (_is_deep_read() and _is_deep(line)):
         return None
     try:
         parts: Any = _line(line)
@@ -203,6 +204,17 @@ def read(line: bytes) -> Line | None:
     except UNUSUAL:
         return None
     return parts  # type: ignore[no-any-return]
+
+
+def _is_deep_read() -> bool:
+    """Does msgspec read as deep as Python may go, and is that deeper than orjson reads (1024)? Up to Python
+    3.11 the recursion limit is 1000 for both, unless somebody raised it."""
+    return sys.version_info >= (3, 12) or sys.getrecursionlimit() > 1000
+
+
+def _is_deep(line: bytes) -> bool:
+    """May it be nested deeper than 1000?"""
+    return line.count(b"[") + line.count(b"{") > 1000
 
 
 def value(part: Any) -> Any:
