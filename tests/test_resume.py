@@ -59,8 +59,12 @@ def whole(played: bytes, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return run
 
 
-def life(words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tmcli", *words]
+ALONE = [sys.executable]
+TOGETHER = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2"]
+
+
+def life(words: list[str], cwd: Path, start: list[str] = ALONE) -> subprocess.Popen[bytes]:
+    command = [*start, "-m", "tmcli", *words]
     with (cwd / "said").open("wb") as said:
         return subprocess.Popen(
             command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
@@ -72,9 +76,9 @@ def logged(cwd: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-def ended(words: list[str], cwd: Path, sent: int, due: Callable[[], bool]) -> int:
+def ended(words: list[str], cwd: Path, sent: int, due: Callable[[], bool], start: list[str] = ALONE) -> int:
     """One life, which gets a signal when it is due; its exit code."""
-    process = life(words, cwd)
+    process = life(words, cwd, start)
     try:
         deadline = time.monotonic() + 100
         while not due() and process.poll() is None:
@@ -115,7 +119,7 @@ def test_stopped_killed_and_resumed(folder: Path, whole: Whole, tm: Tm) -> None:
         assert told in refused.stderr
     assert before == {path: path.read_bytes() for path in (folder / "ckpt.part").rglob("*") if path.is_file()}
 
-    n = logged(folder) + 4
+    n = logged(folder) + 1
     assert ended([*WORDS, "--resume"], folder, signal.SIGKILL, lambda: logged(folder) >= n) == -signal.SIGKILL
     complete(WORDS, folder, whole(), tm)
 
@@ -147,6 +151,21 @@ def test_killed_again_and_again(mode: list[str], seed: int, folder: Path, whole:
 
         ended([*words, "--resume"], folder, signal.SIGKILL, due)
     complete(words, folder, whole(*mode), tm)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_go_on(folder: Path, played: bytes, tmp_path: Path) -> None:
+    """In the same step, and in the second pass over the data too."""
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "t.jsonl").write_bytes(played)
+    words = " ".join(WORDS).replace("--epochs 2", "--epochs 4").split()
+    assert life(words, tmp_path / "whole", TOGETHER).wait(200) == 0
+    for n in (2, 8):
+        ended([*words, "--resume"], folder, signal.SIGTERM, lambda n=n: logged(folder) >= n, TOGETHER)
+        assert "is saved, --resume goes on from there" in (folder / "said").read_text()
+    assert life([*words, "--resume"], folder, TOGETHER).wait(200) == 0
+    for name in MADE:
+        assert (folder / "ckpt" / name).read_bytes() == (tmp_path / "whole" / "ckpt" / name).read_bytes()
 
 
 def test_what_is_not_ours_stays(tm: Tm, folder: Path) -> None:

@@ -150,7 +150,7 @@ def sft(
         from tmcli.chat import Chat
         from tmcli.report.card import model_card
         from tmcli.report.curve import curve_picture
-        from tmcli.trainer.life import GRACE_S, Told, keep_best
+        from tmcli.trainer.life import GRACE_S, Told
         from tmcli.trainer.reporters import reporters
 
         model, tokenizer = training.load(options)
@@ -166,7 +166,7 @@ def sft(
         for listener in [told, *reporters(watch.report_to, part, resolved)] if checkpoint.is_first() else []:
             trainer.add_callback(listener)
         with signals.told_to(life.asked_to_stop, GRACE_S):
-            trainer.train(resume_from_checkpoint=life.going_on_from())
+            life.train(trainer)
         if life.stopped:
             raise KeyboardInterrupt
         run = Run(
@@ -181,8 +181,6 @@ def sft(
             else {},
         )
         if checkpoint.is_first():
-            if life.best_step:
-                keep_best(trainer.model, part, life.best_step)
             trained = trainer.model if options.adapter_only else training.merged(trainer.model, options)
             checkpoint.save(part, trained, tokenizer, adapter_only=options.adapter_only)
             picture = curve_picture(metrics.lines(), part / "loss.png")
@@ -248,8 +246,8 @@ def _measured(metrics: checkpoint.Metrics, best_step: int) -> Json:
     lines = metrics.lines()
     last = next(line for line in reversed(lines) if "loss" in line)
     found = {"steps": last["step"], "loss": last["loss"], "token_accuracy": last["mean_token_accuracy"]}
-    if best_step:
-        best = next(line for line in lines if line["step"] == best_step and "eval_loss" in line)
+    best = next((line for line in lines if line["step"] == best_step and "eval_loss" in line), None)
+    if best:
         found |= {
             "best_step": best_step,
             "eval_loss": best["eval_loss"],

@@ -3,7 +3,7 @@
     life = Life(part, save_every=50, eval_every=10, patience=3)
     trainer.add_callback(life)
     with signals.told_to(life.asked_to_stop, GRACE_S):
-        trainer.train(resume_from_checkpoint=life.going_on_from())
+        life.train(trainer)
     if life.stopped: ...                          # Ctrl-C or SIGTERM: saved, to be resumed
 
 The trainer's own checkpoints are what a run goes on from (`checkpoint.part`). One is taken every
@@ -23,6 +23,7 @@ import torch.distributed
 from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_model
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import load_sharded_checkpoint
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -67,11 +68,25 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         # torchrun passes a signal on that its children had already; it kills who takes too long
         return not again or checkpoint.n_processes() > 1
 
-    def going_on_from(self) -> str | None:
-        """The folder of the trainer's checkpoint to load, once the first process has tidied up."""
-        _wait_for_all()
+    def train(self, trainer: Any) -> None:
+        """Train from where an earlier life ended, and leave the best weights in the model."""
+        _wait_for_all()  # the first process tidies up
         left = checkpoint.saved(self.part)
-        return None if left is None else str(left.path)
+        state = (
+            TrainerState() if left is None else TrainerState.load_from_json(left.path / TRAINER_STATE_NAME)
+        )
+        if left is not None and (left.step >= left.total or self._has_waited(state)):
+            self.best_step = state.best_global_step or left.step  # all that was left was to save it
+        else:
+            trainer.train(resume_from_checkpoint=None if left is None else str(left.path))
+            self.best_step = trainer.state.best_global_step or 0
+        if self.best_step and not self.stopped and checkpoint.is_first():
+            _keep_best(trainer.model, self.part / f"checkpoint-{self.best_step}")
+
+    def _has_waited(self, state: TrainerState) -> bool:
+        """Has no better evaluation come for as long as it may take?"""
+        waited = state.global_step - (state.best_global_step or 0)
+        return self.patience > 0 and waited >= self.patience * self.eval_every
 
     def on_epoch_begin(
         self,
@@ -97,7 +112,7 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
             control.should_save = True
         if due == STOP:
             control.should_training_stop = self.stopped = True
-        elif self.eval_every:
+        if self.eval_every:
             control.should_evaluate = last or state.global_step % self.eval_every == 0
 
     def _due(self, step: int) -> int:
@@ -120,9 +135,9 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         if metrics["eval_loss"] < best:
             state.best_metric, state.best_global_step = metrics["eval_loss"], state.global_step
             control.should_save = True
-        waited = state.global_step - (state.best_global_step or 0)
-        if self.patience and waited >= self.patience * self.eval_every:
+        if self._has_waited(state):
             control.should_training_stop = True
+            self.stopped = False  # it is at its end
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -134,11 +149,6 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
             best = {state.best_global_step} if state.best_global_step else set()
             checkpoint.mark_saved(self.part, state.global_step, state.max_steps, best)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.best_step = state.best_global_step or 0
 
 
 class Told(LoggedSteps):
@@ -178,9 +188,8 @@ class Told(LoggedSteps):
         self.on_step(state.global_step, state.max_steps, self.shown)
 
 
-def keep_best(model: Any, part: Path, step: int) -> None:
-    """Give the model the weights that it had at `step`."""
-    folder = part / f"checkpoint-{step}"
+def _keep_best(model: Any, folder: Path) -> None:
+    """Give the model the weights that it had when this was saved."""
     if isinstance(model, PeftModel):
         set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
     elif (folder / SAFE_WEIGHTS_INDEX_NAME).exists():
