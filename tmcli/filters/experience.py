@@ -25,6 +25,7 @@ _QUOTES = ('"', "'", "`", "“", "„", "«", "「", "『")
 _TELLING = re.compile(r"[0-9_]")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z]*[0-9_][A-Za-z0-9_]*(?:[.,][A-Za-z0-9_]+)*")
 """Numbers, and identifiers with a digit or `_`."""
+_THOUSANDS = re.compile(r"\d{1,3}(?:\.\d{3})+")
 _PART = re.compile(r"[a-z]{4,}|\d{3,}")
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
@@ -141,8 +142,10 @@ def _seen(thing: str, shown: str) -> bool:
 
 
 def _number_seen(number: str, shown: str) -> bool:
+    """1200, 1200.0, 1,200 and 1.200 are one number."""
     bare = number.rstrip("0").rstrip(".") if "." in number else number
-    return bare in shown or bare in shown.replace(",", "")
+    whole = number.replace(".", "") if _THOUSANDS.fullmatch(number) else bare
+    return any(form in text for form in (bare, whole) for text in (shown, shown.replace(",", "")))
 
 
 def _gainsaid(rounds: list[Round], now: Round, noted: str) -> str | None:

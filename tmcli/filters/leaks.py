@@ -31,7 +31,8 @@ _COMMON = frozenset(
 _COMPUTED = re.compile(r"[\d\s.,:;/%€$£+()TZ-]+")
 """Numbers, dates and times: what can be worked out."""
 _DIGITS = re.compile(r"\d{3,}")
-_NUMBER = re.compile(r"\d[\d.,]*")
+_NUMBER = re.compile(r"(?<![\w/-])\d[\d.,]*(?![\w/-])")
+"""One to reckon with: no date, no id."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _ID = re.compile(r"(?=.*\d.*\d)(?=.*[A-Za-z])(?!\d+[a-z]{1,3}\Z)[A-Za-z0-9#/_-]{4,40}")
 _WORD = re.compile(r"\w+")
@@ -143,7 +144,9 @@ def _pattern(word: str) -> re.Pattern[str]:
 
 
 def _arguments(rounds: list[Round]) -> str:
-    return spelled([call.arguments for one in rounds for call in one.calls])
+    """What was passed, without the marks that JSON puts before quotes."""
+    text = spelled([call.arguments for one in rounds for call in one.calls])
+    return text if "\\" not in text else text.replace("\\\\", "\\").replace('\\"', '"')
 
 
 # ---- the teacher's prompt ------------------------------------------------------------------------
@@ -169,9 +172,8 @@ def _line_in(text: str) -> str | None:
 
 @cache
 def _lines() -> tuple[str, ...]:
-    """The lines of the teacher's prompts that are long enough to tell, and that no student is shown."""
+    """What stands in a line of the teacher's prompts, is long enough to tell, and is shown to no student."""
     shown = " ".join(prompt(name) for name in ("trial", "direct", "hint", "tools"))
-    lines = {
-        line.strip(): None for name in ("teacher", "teacher_direct") for line in prompt(name).split("\n")
-    }
-    return tuple(line for line in lines if len(line) > 40 and line not in shown)
+    texts = "\n".join(prompt(name) for name in ("teacher", "teacher_direct"))
+    lines = dict.fromkeys(line.strip() for line in re.split(r"\n| {3,}", texts))
+    return tuple(line for line in lines if len(line) > 30 and line not in shown)
