@@ -113,6 +113,7 @@ def arguments(part: Path, options: Any, n_processes: int = 1) -> Json:
         "lr_scheduler_type": "linear",
         "warmup_steps": 0.05,
         "max_length": None,  # too long rows were left out
-        "padding_free": options.packing != "off",
+        "padding_free": options.packing == "on"
+        or (options.packing == "auto" and not torch.cuda.is_available()),
         "seed": options.seed,
     }

@@ -62,14 +62,12 @@ class Order(Sampler[int]):
 
 class Sft(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     """`train_dataset` and `eval_dataset` are as `dataset` makes them. With `padding_free` in `args`, rows are
-    laid end to end if the model keeps them apart and it pays."""
+    laid end to end if the model keeps them apart."""
 
     def __init__(self, *, model: Any, args: SFTConfig, **more: Any) -> None:
-        on_cpu = model.device.type == "cpu"
-        if args.padding_free and on_cpu and attention.keeps_rows_apart(model):
+        args.padding_free = args.padding_free and attention.keeps_rows_apart(model)
+        if args.padding_free and model.device.type == "cpu":  # elsewhere a mask keeps them apart
             attention.use(model)
-        elif args.padding_free and "flash" not in model.config._attn_implementation:
-            args.padding_free = False
         super().__init__(model=model, args=args, **more)
         self._sums: dict[str, torch.Tensor] = {}
         for module in self.model.modules():
