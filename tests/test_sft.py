@@ -53,6 +53,7 @@ def test_a_checkpoint_is_self_contained(tm: Tm, played: Path, tmp_path: Path) ->
     alone = tm("sft", str(played), *small("-o", "adapter", "--adapter-only"), cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr.decode()
     assert (tmp_path / "adapter" / "adapter_config.json").exists()
+    assert tm("rollout", "--policy", "adapter", "-n", "1", "--max-turns", "1", cwd=tmp_path).returncode == 0
 
 
 def test_check_shows_what_is_trained(tm: Tm, played: Path, tmp_path: Path) -> None:

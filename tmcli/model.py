@@ -64,8 +64,7 @@ def load(name: str, *, dtype: torch.dtype | None = None) -> tuple[PreTrainedMode
     quiet()
     dtype = dtype or best_dtype()
     tokenizer = load_tokenizer(name)
-    makers = {"tiny": _tiny, "smollm2": _smollm2}
-    model = makers[name](dtype) if name in makers else _pretrained(name, dtype)
+    model = MAKERS[name](dtype) if name in MAKERS else _pretrained(name, dtype)
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -115,9 +114,13 @@ def told_in_a_sentence(name: str) -> Iterator[None]:
 def _pretrained(name: str, dtype: torch.dtype) -> PreTrainedModel:
     with told_in_a_sentence(name):
         if (Path(name) / "adapter_config.json").exists():
-            from peft import AutoPeftModelForCausalLM
+            from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
 
-            adapted: Any = AutoPeftModelForCausalLM.from_pretrained(name, dtype=dtype)
+            base = PeftConfig.from_pretrained(name).base_model_name_or_path
+            if base in MAKERS:
+                adapted: Any = PeftModel.from_pretrained(MAKERS[base](dtype), name)
+            else:
+                adapted = AutoPeftModelForCausalLM.from_pretrained(name, dtype=dtype)
             return adapted.merge_and_unload()
         return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
 
@@ -181,3 +184,7 @@ def _tiny(dtype: torch.dtype) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TINY_SEED)
         return LlamaForCausalLM(config).to(dtype)
+
+
+MAKERS = {"tiny": _tiny, "smollm2": _smollm2}
+"""The embedded models."""

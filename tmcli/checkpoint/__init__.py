@@ -88,8 +88,9 @@ def weights_key(path: Path) -> str:
     return str(run.options.get("key", "")) if isinstance(run, Run) else ""
 
 
-def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool) -> None:
-    """Weights and tokenizer into the folder; an adapter is merged unless it is to stay alone."""
+def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool, base: str = "") -> None:
+    """Weights and tokenizer into the folder; an adapter is merged unless it is to stay alone, and then tells
+    of its `base`, also where that has no name but ours."""
     if not is_first():
         return
     if not adapter_only and hasattr(model, "merge_and_unload"):
@@ -98,6 +99,11 @@ def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool) -> None:
         raise UsageError("all weights were trained: there is no adapter", "leave one option out")
     model.save_pretrained(part, safe_serialization=True)
     tokenizer.save_pretrained(part)
+    file = part / "adapter_config.json"
+    if file.exists():
+        config = orjson.loads(file.read_bytes())
+        config["base_model_name_or_path"] = config.get("base_model_name_or_path") or base
+        file.write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def write_run(part: Path, run: Run) -> None:

@@ -177,7 +177,9 @@ def rl(
             trainer = _trainer(model, tokenizer, rollouts, options, part, metrics, on_step)
             policy.model = trainer.model
             trainer.train()
-        checkpoint.save(part, trainer.model, tokenizer, adapter_only=options.adapter_only)
+        checkpoint.save(
+            part, trainer.model, tokenizer, adapter_only=options.adapter_only, base=options.policy
+        )
         run = Run(
             step="rl",
             options=resolved | chat.chosen,
