@@ -182,8 +182,8 @@ def fails(times: int, phase: str = "execution", *, changing: bool = False) -> Wa
                 continue
             for i in range(times):
                 given = dict.fromkeys(due, f"thing {i if changing else 0}")
-                made = (name, given, False, error("the shop is closed"))
-                insert(record, last(record), phase, f"<plan>look, {i}</plan>", call)
+                closed = (name, given, False, error("the shop is closed"))
+                insert(record, last(record), phase, f"<plan>look, {i}</plan>", closed)
             return record
         return None
 

@@ -8,7 +8,7 @@ either. Trials are free.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tmcli.filters.rounds import Round, calls_of, quoted
@@ -20,6 +20,10 @@ Check = Callable[[View], str | None]
 
 _OPEN = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties")
 """A schema with one of these says more than its `properties`."""
+_STRANGE = re.compile(
+    r"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?\Z", re.IGNORECASE
+)
+"""What stands before a parameter that does not exist."""
 _PASSING = re.compile(
     r"time[d -]*out|temporar|rate.?limit|too many (?:requests|calls)|unavailable|overloaded|\bbusy\b"
     r"|try again (?:later|in\b)|\b(?:429|50[0234])\b|connection (?:reset|refused|closed|error)",
@@ -47,16 +51,16 @@ def _wrong(view: View, one: Round, call: Made) -> str | None:
     """What is wrong with a refused call by what was shown and taught, or None."""
     from tmcli.environments import arguments
 
-    tool = next((tool for tool in view.tools if tool["function"]["name"] == call.name), None)
     given = call.arguments
     try:
-        if tool is None:
+        shown = view.schema(call.name)
+        if not shown:
             taught = _holds(_Taught(view, one).replies, call.name)
             return None if taught else f"no tool is named {quoted(call.name)}"
         if not isinstance(given, dict):
             return None
-        schema = tool["function"].get("parameters")
-        schema = schema if isinstance(schema, dict) else {}
+        schema = shown[0] if isinstance(shown[0], dict) else {}
+        tool: Json = {"function": {"name": call.name, "parameters": schema}}
         is_open = any(word in schema for word in _OPEN)
         if not is_open and arguments.fault([tool], call.name, given):
             return _misused(call, schema, _Taught(view, one))
@@ -116,8 +120,9 @@ class _Taught:
 
     def unknown(self, name: str) -> bool:
         """Did a refusal say that there is no such parameter?"""
-        strange = r"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?"
-        return re.search(rf"{strange}{re.escape(name)}(?!\w)", self.refusals, re.IGNORECASE) is not None
+        return any(
+            _STRANGE.search(self.refusals[max(0, at - 40) : at]) for at in _places(self.refusals, name)
+        )
 
     def value(self, value: Any) -> bool:
         """Did a reply write it so?"""
@@ -125,7 +130,17 @@ class _Taught:
 
 
 def _holds(text: str, word: str) -> bool:
-    return word in text and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+    return next(_places(text, word), None) is not None
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    """Where it stands as a word of its own. (A pattern for each word would be compiled each time.)"""
+    at = text.find(word) if word else -1
+    while at >= 0:
+        around = text[at - 1 : at] + text[at + len(word) : at + len(word) + 1]
+        if not any(c.isalnum() or c == "_" for c in around):
+            yield at
+        at = text.find(word, at + 1)
 
 
 def unchanged_retry(most: int) -> Check:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 from tmcli.filters.rounds import Round, documents, quoted, shown_before, spelled
@@ -50,16 +51,16 @@ def _foreseen(view: View) -> str | None:
     rounds = view.rounds
     if any(call.ok for one in rounds for call in one.calls):
         rounds = rounds[:-1]
-    watched = [
-        ("the gold", word) for word in view.task.answer if word not in view.question and _is_telling(word)
-    ]
-    watched += [("the plan's", word) for word in _ids_of(view.task, view.question)]
-    if not watched or not rounds:
+    if not rounds:
         return None
-    said = "\n".join([one.text for one in rounds] + [_arguments(rounds)]).lower()
-    for what, word in watched:
-        if word.lower() in said and (why := _told(view, rounds, what, word)):
-            return why
+    said = "\n".join([_arguments(rounds), *(one.text for one in rounds)]).lower()
+    golds = ((word, "the gold", _is_telling) for word in view.task.answer)
+    passed = ((word, "the plan's", _is_id) for word in _passed(view.task))
+    for word, what, tells in chain(golds, passed):
+        if word.lower() in said and word not in view.question and tells(word):
+            why = _told(view, rounds, what, word)
+            if why:
+                return why
     return None
 
 
@@ -110,19 +111,19 @@ def _is_telling(gold: str) -> bool:
     return word != word.lower() or any(map(str.isdigit, word)) or not any(map(str.islower, word))
 
 
-def _ids_of(task: Task, question: str) -> Iterator[str]:
-    """What the calls of the plan are given, of what nobody would write by chance and the question lacks."""
+def _passed(task: Task) -> Iterator[str]:
+    """What the calls of the plan are given."""
     for step in task.plan or ():
         arguments = step.get("arguments")
         for value in arguments.values() if isinstance(arguments, dict) else ():
             if value.__class__ is str:
-                if value not in question and _is_id(value):
-                    yield value
+                yield value
             elif value.__class__ is list or (value.__class__ is dict and "$from" not in value):
-                yield from (text for text in _texts(value) if text not in question and _is_id(text))
+                yield from _texts(value)
 
 
 def _is_id(value: str) -> bool:
+    """Would nobody write it by chance?"""
     return " " in value if len(value) >= LONG else _ID.fullmatch(value) is not None
 
 
@@ -172,8 +173,10 @@ def _line_in(text: str) -> str | None:
 
 @cache
 def _lines() -> tuple[str, ...]:
-    """What stands in a line of the teacher's prompts, is long enough to tell, and is shown to no student."""
+    """What stands in a line of the teacher's prompts, is long enough to tell, and is shown to no student: all
+    of the example, which is copied most, and every third of the rest, for all texts are searched for them."""
     shown = " ".join(prompt(name) for name in ("trial", "direct", "hint", "tools"))
     texts = "\n".join(prompt(name) for name in ("teacher", "teacher_direct"))
-    lines = dict.fromkeys(line.strip() for line in re.split(r"\n| {3,}", texts))
-    return tuple(line for line in lines if len(line) > 30 and line not in shown)
+    lines = [line.strip() for line in re.split(r"\n| {3,}", texts)]
+    telling = [line for line in dict.fromkeys(lines) if len(line) > 30 and line not in shown]
+    return tuple(line for i, line in enumerate(telling) if i % 3 == 0 or line.startswith("<"))

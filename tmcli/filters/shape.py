@@ -82,6 +82,17 @@ class Tool(msgspec.Struct, gc=False):
     function: Named
 
 
+class Documented(msgspec.Struct, gc=False):
+    name: str
+    parameters: Raw = _NONE
+
+
+class Shown(msgspec.Struct, gc=False):
+    """As `Tool`, for its schema."""
+
+    function: Documented
+
+
 class Task(Struct):
     kind: Literal["task"]
     v: Literal[1]
@@ -181,6 +192,8 @@ _line = msgspec.json.Decoder(Line).decode
 _tokens = msgspec.json.Decoder(Tokens | None).decode
 _tools = msgspec.json.Decoder(list[Tool]).decode
 
+_shown = msgspec.json.Decoder(list[Shown]).decode
+
 UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError)
 
 
@@ -220,6 +233,11 @@ def _is_deep(line: bytes) -> bool:
 def value(part: Any) -> Any:
     """The JSON value of a part."""
     return orjson.loads(memoryview(part) if isinstance(part, Raw) else msgspec.json.encode(part))
+
+
+def schemas(tools: Raw) -> dict[str, Raw]:
+    """Name -> the text of its parameters; the first of a name counts."""
+    return {tool.function.name: tool.function.parameters for tool in reversed(_shown(tools))}
 
 
 def loosely(turns: list[Json]) -> list[AnyTurn]:

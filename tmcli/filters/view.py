@@ -10,7 +10,9 @@ this module does not know, an unknown key even, `records.decode` decides: the tw
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+
+from msgspec import Raw
 
 from tmcli import score
 from tmcli.filters import shape
@@ -74,6 +76,17 @@ class View:
     @once
     def tools(self) -> list[Json]:
         return cast(list[Json], self._value(self._parts.tools))
+
+    def schema(self, name: str) -> list[Any]:
+        """[what it takes] of the tool of this name, as it was shown; [] where there is none. One alone is
+        read quicker than `tools`."""
+        if isinstance(self._parts, shape.Line):
+            return [shape.value(text) for text in [self._schemas.get(name)] if text is not None]
+        return [tool["function"].get("parameters") for tool in self.tools if tool["function"]["name"] == name]
+
+    @once
+    def _schemas(self) -> dict[str, Raw]:
+        return shape.schemas(cast(Raw, self._parts.tools))
 
     @once
     def tokens(self) -> Json | None:
