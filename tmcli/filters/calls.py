@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tmcli.environments import arguments
 from tmcli.filters.rounds import Round, calls_of, quoted
 from tmcli.filters.view import View
 from tmcli.records import Json
@@ -37,11 +38,9 @@ def invalid_call(most: int) -> Check:
 
     def check(view: View) -> str | None:
         wrong: list[str] = []
-        for one in view.rounds:
-            if one.phase == "execution" and one.trained:
-                for call in one.calls:
-                    if call.readable and not call.ok and (why := _wrong(view, one, call)):
-                        wrong.append(f"turn {one.number}: {why}")
+        for one, call in view.failures:
+            if one.trained and (why := _wrong(view, one, call)):
+                wrong.append(f"turn {one.number}: {why}")
         return "; ".join(wrong) if len(wrong) > most else None
 
     return check
@@ -49,8 +48,6 @@ def invalid_call(most: int) -> Check:
 
 def _wrong(view: View, one: Round, call: Made) -> str | None:
     """What is wrong with a refused call by what was shown and taught, or None."""
-    from tmcli.environments import arguments
-
     given = call.arguments
     try:
         shown = view.schema(call.name)
@@ -73,8 +70,6 @@ def _wrong(view: View, one: Round, call: Made) -> str | None:
 
 def _misused(call: Made, schema: Json, taught: _Taught) -> str | None:
     """By names, types and closed lists, but for what was taught."""
-    from tmcli.environments import arguments
-
     given = call.arguments
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
@@ -148,14 +143,8 @@ def unchanged_retry(most: int) -> Check:
     worked. An error that passes by itself, as a time-out, asks for just that."""
 
     def check(view: View) -> str | None:
-        failures = [
-            (one, call)
-            for one in view.rounds
-            if one.phase == "execution"
-            for call in one.calls
-            if not call.ok and call.readable
-        ]
-        if len(failures) == len({call.name for _, call in failures}):
+        failures = view.failures
+        if len(failures) < 2 or len(failures) == len({call.name for _, call in failures}):
             return None
         again: list[str] = []
         last: dict[bytes, int] = {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import chain
 from typing import Any
 
 from tmcli.filters.rounds import Round, documents, quoted, shown_before, spelled
@@ -54,11 +53,14 @@ def _foreseen(view: View) -> str | None:
     if not rounds:
         return None
     said = "\n".join([_arguments(rounds), *(one.text for one in rounds)]).lower()
-    golds = ((word, "the gold", _is_telling) for word in view.task.answer)
-    passed = ((word, "the plan's", _is_id) for word in _passed(view.task))
-    for word, what, tells in chain(golds, passed):
-        if word.lower() in said and word not in view.question and tells(word):
-            why = _told(view, rounds, what, word)
+    for word in view.task.answer:
+        if word.lower() in said and word not in view.question and _is_telling(word):
+            why = _told(view, rounds, "the gold", word)
+            if why:
+                return why
+    for word in _passed(view.task):
+        if len(word) > SHORTEST and word not in view.question and word.lower() in said and _is_id(word):
+            why = _told(view, rounds, "the plan's", word)
             if why:
                 return why
     return None
@@ -111,15 +113,17 @@ def _is_telling(gold: str) -> bool:
     return word != word.lower() or any(map(str.isdigit, word)) or not any(map(str.islower, word))
 
 
-def _passed(task: Task) -> Iterator[str]:
+def _passed(task: Task) -> list[str]:
     """What the calls of the plan are given."""
+    texts: list[str] = []
     for step in task.plan or ():
         arguments = step.get("arguments")
         for value in arguments.values() if isinstance(arguments, dict) else ():
             if value.__class__ is str:
-                yield value
+                texts.append(value)
             elif value.__class__ is list or (value.__class__ is dict and "$from" not in value):
-                yield from _texts(value)
+                texts += _texts(value)
+    return texts
 
 
 def _is_id(value: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from tmcli.filters.rounds import Round, calls_of, quoted, tries
+from tmcli.filters.rounds import Round, calls_of, quoted
 from tmcli.filters.view import View
 from tmcli.protocol import prompt
 from tmcli.score import Made, labels
@@ -21,7 +21,7 @@ def phase_order(most: int) -> Check:
     a trial; a tool tried, with no new parameter, after it already worked in execution."""
 
     def check(view: View) -> str | None:
-        if not tries(view):
+        if not view.tries:
             return None
         breaks = _breaks(view.rounds)
         return "; ".join(breaks) if len(breaks) > most else None
@@ -79,7 +79,7 @@ _NOTHING = ("", "null", "none", "[]", "{}", '""', '{"results":[]}', '{"results":
 def no_trial(view: View) -> str | None:
     """The tools are unfamiliar, trials were asked for, and none was made."""
     drift = view.task.tags.get("drift")
-    if not drift or drift == "none" or tries(view) or _asked_otherwise(view):
+    if not drift or drift == "none" or view.tries or _asked_otherwise(view):
         return None
     kinds = "+".join(map(str, drift)) if isinstance(drift, list) else str(drift)
     return f"the tools are unfamiliar ({kinds[:100]}), and none was tried"
@@ -120,7 +120,7 @@ def repeated_trial(most: int) -> Check:
                 alike.append((one.number, call))
         return "; ".join(repeats) if len(repeats) > most else None
 
-    return lambda view: check(view) if tries(view) else None
+    return lambda view: check(view) if view.tries else None
 
 
 def wasted_trials(share: float) -> Check:
@@ -128,7 +128,7 @@ def wasted_trials(share: float) -> Check:
     out. One is how it is found that of two tools alike the first has old data."""
 
     def check(view: View) -> str | None:
-        if not tries(view):
+        if not view.tries:
             return None
         calls = calls_of(view)
         marks = labels(calls, view.prediction)

@@ -64,9 +64,19 @@ def rounds(view: Dialogue) -> list[Round]:
     turns = view.steps
     out: list[Round] = []
     for turn, (message, replies) in zip(turns, spans[-len(turns) or len(spans) :], strict=False):
-        calls = _made(turn.phase, turn.calls, message, replies) if turn.calls else []
-        text = message.content or ""
-        parts = len(out) + 1, turn.phase, message, text, calls, message.weight != 0
+        labels, asked = turn.calls, message.tool_calls
+        if not labels:
+            calls = []
+        elif (
+            len(labels) == len(replies) == 1
+            and asked
+            and len(asked) == 1
+            and asked[0].id == replies[0].tool_call_id
+        ):
+            calls = [_call(turn.phase, labels[0], _text(replies[0]), True)]  # as in most turns
+        else:
+            calls = _made(turn.phase, labels, message, replies)
+        parts = len(out) + 1, turn.phase, message, message.content or "", calls, message.weight != 0
         out.append(_new(Round, parts))  # a third of the time of Round(...), and there are many
     return out
 
@@ -74,8 +84,6 @@ def rounds(view: Dialogue) -> list[Round]:
 def _made(phase: Any, labels: Sequence[Label | AnyMade], message: Said, replies: list[Said]) -> list[Made]:
     """A call that could not be read has a label and a reply, but is not asked."""
     asked = message.tool_calls or ()
-    if len(labels) == len(asked) == len(replies) == 1 and asked[0].id == replies[0].tool_call_id:
-        return [_call(phase, labels[0], _text(replies[0]), True)]  # as in most turns
     ids = [_id(call.id) for call in asked]
     by_id = {_id(reply.tool_call_id): _text(reply) for reply in replies}
     answers = [by_id.get(i) for i in ids]
@@ -106,9 +114,14 @@ def calls_of(view: Dialogue) -> list[Made]:
     return [call for one in view.rounds for call in one.calls]
 
 
-def tries(view: Dialogue) -> bool:
-    """Is there a trial turn?"""
-    return any(turn.phase == "trial" for turn in view.steps)
+def failures(rounds: list[Round]) -> list[tuple[Round, Made]]:
+    """The calls of the execution phase that could be read and failed."""
+    return [
+        (one, call)
+        for one in rounds
+        for call in one.calls
+        if not call.ok and call.readable and one.phase == "execution"
+    ]
 
 
 def shown_before(view: Dialogue) -> Iterator[tuple[Round, str]]:

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from tmcli import score
 from tmcli.filters import shape
-from tmcli.filters.rounds import Round, rounds
+from tmcli.filters.rounds import Round, failures, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
 
 T = TypeVar("T")
@@ -127,6 +127,16 @@ class View:
     def rounds(self) -> list[Round]:
         """Turn by turn: what was said and called; quicker than `calls`."""
         return rounds(self)
+
+    @once
+    def failures(self) -> list[tuple[Round, score.Made]]:
+        """The execution calls that could be read and failed."""
+        return failures(self.rounds)
+
+    @once
+    def tries(self) -> bool:
+        """Is there a trial turn?"""
+        return any(turn.phase == "trial" for turn in self.steps)
 
     @once
     def correct(self) -> bool | None:
