@@ -3,7 +3,7 @@
     python tests/benchmarks/sft.py [--kinds lora,full] [--data trajectories,blocks] [--steps 2] [--rounds 1]
 
 The same model (smollm2), rows in the same order and the same batch for all. `trajectories` are batches of
-four of the scripted teacher, 700 to 1,500 tokens each; `blocks` are two rows of 512 tokens. Each run is a
+two of the scripted teacher, 700 to 1,500 tokens each; `blocks` are two rows of 512 tokens. Each run is a
 process of its own, and the contenders take turns. Losses are printed beside the speed: they must agree. Run
 it with nothing else running; it takes some minutes. On a busy machine OMP_NUM_THREADS=1 and the tokens per
 second of CPU time say more.
@@ -34,7 +34,7 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "trl, padding free": {"bf16": True, "gradient_checkpointing": False, "pass": 2, "padding_free": True},
     "tm sft": {},
 }
-BATCH = {"trajectories": 4, "blocks": 2}
+BATCH = 2
 
 
 def rows_of(data: str, n: int) -> list[Row]:
@@ -54,11 +54,12 @@ def rows_of(data: str, n: int) -> list[Row]:
         ids, mask = ([x for row in rows for x in row[i]] for i in (0, 1))
         return [(ids[at : at + 512], mask[at : at + 512]) for at in range(0, 512 * n, 512)]
     rows = [row for row in rows if 700 <= len(row[0]) <= 1500][:n]
-    size = BATCH[data]
-    return [row for at in range(0, n, size) for row in sorted(rows[at : at + size], key=lambda r: len(r[0]))]
+    return [
+        row for at in range(0, n, BATCH) for row in sorted(rows[at : at + BATCH], key=lambda r: len(r[0]))
+    ]
 
 
-def measure(name: str, kind: str, size: int, rows: list[Row]) -> dict[str, float]:
+def measure(name: str, kind: str, rows: list[Row]) -> dict[str, float]:
     """One run of one contender."""
     import torch
     from transformers import PrinterCallback
@@ -71,18 +72,18 @@ def measure(name: str, kind: str, size: int, rows: list[Row]) -> dict[str, float
 
     class InOrder(training.Sft):
         def _get_train_sampler(self, train_dataset: Any = None) -> Order:
-            return Order(self.train_dataset, size)
+            return Order(self.train_dataset, BATCH)
 
     contender = dict(CONTENDERS[name])
     full = kind == "full"
-    options = SftOptions(full=full, batch_size=size, learning_rate=2e-5 if full else 2e-4)
+    options = SftOptions(full=full, batch_size=BATCH, learning_rate=2e-5 if full else 2e-4)
     data = training.dataset(rows)
     with tempfile.TemporaryDirectory() as folder:
         if name == "tm sft":
             model, tokenizer = training.load(options)
             arguments, trainer_class = training.arguments(Path(folder), options), InOrder
         else:
-            at_once = min(contender.pop("pass", size), size)
+            at_once = min(contender.pop("pass", BATCH), BATCH)
             dtype = torch.float32 if full or "dtype" in contender else torch.bfloat16
             contender.pop("dtype", None)
             model, tokenizer = models.load("smollm2", dtype=dtype)
@@ -90,7 +91,7 @@ def measure(name: str, kind: str, size: int, rows: list[Row]) -> dict[str, float
             arguments = training.quiet_arguments(Path(folder)) | {
                 "num_train_epochs": 1,
                 "per_device_train_batch_size": at_once,
-                "gradient_accumulation_steps": size // at_once,
+                "gradient_accumulation_steps": BATCH // at_once,
                 "train_sampling_strategy": "sequential",
                 "learning_rate": options.learning_rate,
                 "warmup_steps": 0.05,
@@ -130,11 +131,11 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one:
         name, kind, data = asked.one
-        print(json.dumps(measure(name, kind, BATCH[data], json.load(sys.stdin))))
+        print(json.dumps(measure(name, kind, json.load(sys.stdin))))
         return
     chosen = [name for name in CONTENDERS if any(word in name for word in asked.only.split(","))]
     for data in asked.data.split(","):
-        rows = rows_of(data, BATCH[data] * asked.steps)
+        rows = rows_of(data, BATCH * asked.steps)
         n_tokens, n_due = sum(len(ids) for ids, _ in rows), sum(sum(mask) for _, mask in rows)
         for kind in asked.kinds.split(","):
             print(f"\n{data}, {kind}: {len(rows)} rows, {n_tokens} tokens, loss on {n_due / n_tokens:.0%}")
