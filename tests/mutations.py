@@ -343,7 +343,7 @@ MUTATIONS: dict[str, list[Way]] = {
         noted("{tool} fails."),
     ],
     "unchanged_retry": [fails(2)],
-    "execution_errors": [fails(2, changing=True)],
+    "execution_errors": [fails(3, changing=True)],
     "leak": [gold_told, gold_passed, id_told, prompt_told, prompt_shown],
     "hinted": [hint],
 }

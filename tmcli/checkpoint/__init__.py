@@ -99,6 +99,8 @@ def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool, base: st
         raise UsageError("all weights were trained: there is no adapter", "leave one option out")
     model.save_pretrained(part, safe_serialization=True)
     tokenizer.save_pretrained(part)
+    for weights in part.glob("*.safetensors"):  # made for the owner alone; others may read the rest
+        weights.chmod((part / "tokenizer_config.json").stat().st_mode)
     file = part / "adapter_config.json"
     if file.exists():
         config = orjson.loads(file.read_bytes())

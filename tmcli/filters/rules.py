@@ -118,7 +118,7 @@ _TABLE = [
         float,
     ),
     Rule("unchanged_retry", "over N failed calls made again unchanged", calls.unchanged_retry, 0, 0, int),
-    Rule("execution_errors", "over N execution turns with an error", calls.execution_errors, None, 1, int),
+    Rule("execution_errors", "over N execution turns with an error", calls.execution_errors, None, 2, int),
     Rule("leak", "a gold or plan before it was shown, the teacher's prompt", plain(leaks.leak), True, True),
     Rule("too_long", "more than N characters in the dialogue", limits.too_long, None, None, int),
     Rule("too_many_turns", "more than N assistant turns", limits.too_many_turns, None, 12, int),
