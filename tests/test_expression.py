@@ -54,6 +54,7 @@ messages.exists_one(id, id.role == 'user')
 prediction.matches('^[0-9]+ shelves$')
 id.startsWith(task.id) && id.endsWith('#0')
 true || task.nothing
+turns.all(a, turns.all(b, turns.all(c, true))) && turns.all(d, ".all(e, .all(f" != 'it\\'s .all(')
 """
 
 
@@ -91,7 +92,10 @@ UNREADABLE = {
     "judged.grounded.verdict == 'yes'": "other keys are record.judged",
     "sizes(turns) > 1": "no function is called 'sizes'; did you mean 'size'?",
     "(" * 3000 + "1" + ")" * 3000: "--keep has 6001 characters, at most 4000 are read",
-    "(" * 1900 + "1" + ")" * 1900: "cannot be read",
+    "(" * 1900 + "1" + ")" * 1900: "): Recursion limit of 96 exceeded; write CEL",
+    "id.matches('(')": "--keep: '(' is no regular expression: unclosed group",
+    'false && id . matches( r"a{9999999}" )': "is no regular expression",
+    "turns.all(a, turns.all(b, turns.all(c, turns.exists(d, a == d))))": "inside 3 others",
     "wrong_answer": "--no-rule wrong_answer lets them through",
     "wrong_answer, duplicate": "--no-rule wrong_answer,duplicate lets them through",
 }
@@ -106,7 +110,7 @@ def test_a_wrong_one_is_told_with_its_place(text: str) -> None:
 
 UNFIT = {
     "task.tags.nope > 1": "--keep finds no 'nope' in it; ask first, as has(task.tags.nope) && ...",
-    "record.nope": "finds no 'nope' in it",
+    "record.nope": "finds no 'nope' in it; ask first, as has(record.nope) && ...",
     "reward > 0.5": "a value of the wrong type, or with null; ask first, as prediction != null",
     "prediction > 3": "a value of the wrong type",
     "n_turns": "--keep gives a number, not true or false",
@@ -117,7 +121,8 @@ UNFIT = {
     "messages[40].role == 'x'": "fails: index out of bounds: 40",
     "n_turns / 0 == 1": "fails: division by zero",
     "int(id) == 1": "fails: Function 'int' error",
-    "id.matches('(')": "fails: Function 'matches' error",
+    "id.matches('(' + '')": "fails: Function 'matches' error",
+    "has(task.id) && policy.sampling.none == 1": "ask first, as has(policy.sampling.none) && ...",
 }
 
 

@@ -1,6 +1,7 @@
 """`tm filter`: what passes, what is dropped, and why."""
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from shell import pipe
 from trajectories import call, dropped, fault, lines, task, trajectory, turn
 
+from tmcli.blocks import processes
 from tmcli.errors import UsageError
 from tmcli.filters.duplicates import Seen, fingerprint
 from tmcli.filters.rules import RULES, chosen
@@ -193,7 +195,11 @@ def test_rejected_adds_to_the_line_and_nothing_else() -> None:
     once = rejected(line, "leak", 'it says "11"')
     assert once == b' {"kind" : "trajectory" , "x": 1.0e2 ,"dropped":"leak","dropped_why":"it says \\"11\\""}'
     again = rejected(once, "no_answer", "")
-    assert json.loads(again) == {"kind": "trajectory", "x": 100.0, "dropped": "no_answer", "dropped_why": ""}
+    assert again == b' {"kind" : "trajectory" , "x": 1.0e2 ,"dropped":"no_answer","dropped_why":""}'
+    other = rejected(b'{"dropped": 1, "x": "\\"dropped\\""}', "leak", "")
+    assert json.loads(other) == {"x": '"dropped"', "dropped": "leak", "dropped_why": ""}
+    deep = b'{"dropped":1,"x":' + b"[" * 400 + b"]" * 400 + b"}"
+    assert json.loads(rejected(deep, "leak", ""))["dropped"] == "leak"
 
 
 # ---- the table of rules --------------------------------------------------------------------------
@@ -366,11 +372,57 @@ def test_options_that_need_each_other(tm: Tm) -> None:
         (("--rule", "expression"), b"--rule expression needs --keep"),
         (("--tokenizer", "tiny"), b"--rule too_many_tokens=N"),
         (("--stats", "-"), b"share stdout"),
+        (("--stats", "/dev/stdout"), b"--stats /dev/stdout and the records would share stdout"),
+        (("--rejects", "/dev/stdout"), b"share stdout"),
+        (("--rejects", "x", "-o", "./x", "--force"), b"--rejects x and -o ./x would share a file"),
+        (("--rejects", "x", "--stats", "x"), b"--stats x and --rejects x would share a file"),
+        (("--decontaminate", "-"), b"--decontaminate - and the records would share stdin"),
+        (("--decontaminate", ""), b"--decontaminate names no tasks"),
         (("-j", "2", "--engine", "ray"), b"--workers"),
     ):
         result = tm("filter", *words)
         assert result.returncode == 2
         assert told in result.stderr
+
+
+def test_tests_are_not_written_over(tm: Tm, tmp_path: Path) -> None:
+    (tmp_path / "tests.jsonl").write_text(lines(trajectory()))
+    result = tm("filter", "-o", "tests.jsonl", "--decontaminate", "tests.jsonl", "--force", input=b"")
+    assert result.returncode == 2
+    assert b"-o tests.jsonl and --decontaminate tests.jsonl would share a file" in result.stderr
+    assert (tmp_path / "tests.jsonl").read_text() == lines(trajectory())
+
+
+def test_outputs_may_share_a_device(tm: Tm) -> None:
+    words = ("-o", "/dev/null", "--rejects", "/dev/null", "--stats", "/dev/null")
+    assert tm("filter", *words, input=lines(trajectory()).encode()).returncode == 0
+
+
+def test_stats_say_what_was_asked_for(tm: Tm, tmp_path: Path) -> None:
+    words = (
+        "--keep",
+        "true",
+        "--per-task",
+        "3",
+        "--reverify",
+        "--decontaminate",
+        "garden",
+        "--preset",
+        "off",
+    )
+    assert tm("filter", *words, "--stats", "s", input=lines(trajectory()).encode()).returncode == 0
+    options = json.loads((tmp_path / "s").read_bytes())["options"]
+    asked = {"keep": "true", "decontaminate": ["garden"], "per_task": 3, "reverify": True}
+    assert options.items() > asked.items()
+
+
+def test_a_full_disk_for_what_waits_is_told(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines(*(trajectory(task=task(i)) for i in range(300))))
+    command = "ulimit -f 100; tm filter in.jsonl --per-task 1 | wc -l"
+    done = pipe(command, tmp_path, {})
+    assert done.stdout.strip() == b"0"
+    assert b"cannot write a temporary file in " in done.stderr
+    assert b"TMPDIR" in done.stderr
 
 
 def test_the_summary_says_what_changed(tm: Tm, tmp_path: Path) -> None:
@@ -477,6 +529,13 @@ def test_processes_end_with_their_parent(running: subprocess.Popen[bytes], tmp_p
     running.wait()
     wait(lambda: not children(tmp_path))
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_processes_are_quiet_when_killed_in_the_middle() -> None:
+    words = processes._whole
+    assert words(io.BytesIO(b"abc"), 3) == b"abc"
+    with pytest.raises(EOFError):
+        words(io.BytesIO(b"abc"), 4)
 
 
 def test_ctrl_c_twice_ends_it(running: subprocess.Popen[bytes], tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Rejects:
         self._force = force
         self._sink: streams.Sink | None = None
         if path is not None:
-            if path == "-":
+            if path in ("-", "/dev/stdout"):
                 raise UsageError("--rejects cannot be stdout", "name a file")
             streams.check_new(path, force=force)
 

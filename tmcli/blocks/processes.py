@@ -116,12 +116,15 @@ def _send(pipe: IO[bytes] | None, what: Any) -> None:
 
 
 def _receive(pipe: IO[bytes] | None) -> Any:
+    return pickle.loads(_whole(pipe, struct.unpack("<Q", _whole(pipe, 8))[0]))  # noqa: S301 - from ourselves
+
+
+def _whole(pipe: IO[bytes] | None, size: int) -> bytes:
     assert pipe is not None
-    head = pipe.read(8)
-    if len(head) < 8:
+    data = pipe.read(size)
+    if len(data) < size:  # the other side was killed in the middle
         raise EOFError
-    data = pipe.read(struct.unpack("<Q", head)[0])
-    return pickle.loads(data)  # noqa: S301 - from ourselves
+    return data
 
 
 def serve() -> None:

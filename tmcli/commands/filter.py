@@ -6,6 +6,7 @@ import platform
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from importlib.metadata import version
+from pathlib import Path
 from time import monotonic
 from typing import Annotated, Literal
 
@@ -92,8 +93,9 @@ def run(
     judging.check(serving, spending)
     if jobs > 1 and engine.is_ray():
         raise UsageError("-j is for the processes of this machine", "with --engine ray, say --workers")
-    if stats == "-" and output == "-":
-        raise UsageError("--stats - and the records would share stdout", "give one of them a file")
+    _refuse_shared(
+        files or ["-"], rules.decontaminate or [], {"-o": output, "--rejects": rejects, "--stats": stats}
+    )
     started = monotonic()
     settings = rules.settings([*balancing.given(), *judging.given()])
     balance = balancing.balance()
@@ -130,7 +132,10 @@ def run(
             told.write(
                 Run(
                     step="filter",
-                    options={"files": files or ["-"], "rules": dict(settings)},
+                    options={"files": files or ["-"], "rules": dict(settings)}
+                    | rules.told()
+                    | balancing.told()
+                    | judging.told(),
                     versions={"tm": version("tmcli"), "python": platform.python_version()},
                     counts=summary.counts() | {"broken": aside.count},
                     seconds=round(monotonic() - started, 3),
@@ -141,6 +146,30 @@ def run(
     _tell(summary, aside)
     for stage in stages:
         stage.tell()
+
+
+def _refuse_shared(files: list[str], tests: list[str], written: dict[str, str | None]) -> None:
+    """One would be lost in the other, unseen. Raises `UsageError`."""
+    if "-" in files and "-" in tests:
+        raise UsageError("--decontaminate - and the records would share stdin", "give one of them a file")
+    taken = {_place(test): f"--decontaminate {test}" for test in tests if Path(test).is_file()}
+    for option, path in written.items():
+        if path is None or not (place := _place(path)):
+            continue
+        if place in taken:
+            what = "the records" if taken[place] == "-o -" else taken[place]
+            shared = "stdout" if place == "stdout" else "a file"
+            raise UsageError(
+                f"{option} {path} and {what} would share {shared}", "give one of them another file"
+            )
+        taken[place] = f"{option} {path}"
+
+
+def _place(path: str) -> str:
+    """Where it leads; "": a device, which may be shared."""
+    if path in ("-", "/dev/stdout"):
+        return "stdout"
+    return "" if streams.is_device(path) else str(Path(path).resolve())
 
 
 Lines = list[tuple[str, Iterator[tuple[int, bytes]]]]

@@ -217,6 +217,8 @@ def _bare(schema: Any) -> Any:
 
 def _tasks(source: str) -> Iterable[Task]:
     """The tasks of a suite or toolbox, by name; else of a file."""
+    if not source:
+        raise UsageError("--decontaminate names no tasks", "name a suite, a toolbox or a file")
     if source in (*suites.SUITES, *toolbox.names()) or source.endswith(".py") or Path(source).is_dir():
         return suites.suite(source)
     if source != "-" and not Path(source).exists():

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_CHARS = 4000
 """A longer expression is no rule but a program."""
 
+MAX_LOOPS = 3
+"""Loops in loops: no Ctrl-C gets through to CEL while it counts."""
+
 NAMES: dict[str, Callable[[View], Any]] = {
     "correct": lambda view: view.correct,
     "question": lambda view: view.question,
@@ -53,6 +56,11 @@ FUNCTIONS = frozenset(
 """What CEL itself brings; macros (`all`, `exists`, `exists_one`, `map`, `filter`) are none by then."""
 
 _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_STRING = re.compile(
+    r"""[rRbB]*(?:'{3}.*?'{3}|"{3}.*?"{3}|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")""", re.DOTALL
+)
+_LOOP = re.compile(r"(\.\s*(?:all|exists|exists_one|map|filter)\s*)?\(|\)")
+_PATTERN = re.compile(rf"\.\s*matches\s*\(\s*({_STRING.pattern})\s*\)", re.DOTALL)
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
 _EXPECTING = re.compile(r" expecting \{.*|!$")
 
@@ -63,6 +71,8 @@ def expression(text: str) -> Callable[[View], str | None]:
     _refuse_rules(text)
     program = _compiled(text)
     wanted = _wanted(text, program)
+    _refuse_endless(text)
+    _refuse_patterns(text)
     fields = {name: _parts(text, name) for name in FIELDS if name in wanted}
     read = partial(_touched, _decoder(fields)) if fields else None
     computed = {name: NAMES[name] for name in NAMES if name in wanted}
@@ -75,7 +85,7 @@ def expression(text: str) -> Callable[[View], str | None]:
         try:
             said = program.execute(known)
         except Exception as error:  # whatever CEL raises: it says no more than these two sentences
-            problem, remedy = _unfit(error)
+            problem, remedy = _unfit(error, text)
             raise InputError(f"trajectory {view.id}: --keep {problem}", remedy) from error
         if not isinstance(said, bool):
             raise InputError(
@@ -96,6 +106,33 @@ def _refuse_rules(text: str) -> None:
         )
 
 
+def _refuse_endless(text: str) -> None:
+    loops: list[bool] = []
+    for found in _LOOP.finditer(_STRING.sub("''", text)):
+        if found[0] != ")":
+            loops.append(found[1] is not None)
+        elif loops:
+            loops.pop()
+        if sum(loops) > MAX_LOOPS:
+            raise UsageError(
+                f"--keep loops over lists inside {MAX_LOOPS} others, which may take forever", "nest fewer"
+            )
+
+
+def _refuse_patterns(text: str) -> None:
+    """A wrong one is no record's fault."""
+    import cel
+
+    for literal in _PATTERN.findall(text):
+        try:
+            cel.compile(f"''.matches({literal})").execute({})
+        except Exception as error:
+            said = " ".join(str(error).split()).rpartition("error: ")[2].partition(". Check")[0]
+            raise UsageError(
+                f"--keep: {literal[:100]} is no regular expression: {said[:200]}", "write it as RE2 reads it"
+            ) from error
+
+
 def _compiled(text: str) -> cel.Program:
     import cel
 
@@ -113,6 +150,8 @@ def _unread(text: str, said: str) -> tuple[str, str]:
     found = [(int(line), int(at), what) for line, at, what in _PLACE.findall(said)]
     line, at, what = next((one for one in found if "Incomplete" not in one[2]), (1, 1, "it cannot be read"))
     what = _EXPECTING.sub("", what).replace("'<EOF>'", "its end")
+    if inside := re.search(r'msg: "([^"]*)"', what):  # how its reader says that it is nested too deep
+        what = inside[1]
     lines = text.split("\n")
     shown = lines[min(line, len(lines)) - 1]
     start = max(0, at - 40)
@@ -168,11 +207,15 @@ def _whole(line: bytes) -> Any:
     return orjson.loads(line)
 
 
-def _unfit(error: Exception) -> tuple[str, str]:
+def _unfit(error: Exception, text: str) -> tuple[str, str]:
     """What is wrong with one record, and what to write instead."""
     if isinstance(error, KeyError):
         key = str(error.args[0]).strip("'\"")[:100] if error.args else ""
-        return f"finds no {key!r} in it", f"ask first, as has(task.tags.{key}) && ..." if key else ""
+        path = re.search(rf"[A-Za-z_][\w.]*\.{re.escape(key)}\b", text)
+        return (
+            f"finds no {key!r} in it",
+            f"ask first, as has({path[0][:200] if path else 'task.plan'}) && ...",
+        )
     said = " ".join(str(error).split())
     if isinstance(error, TypeError) and "overload" in said:
         said = "does something with a value of the wrong type, or with null"

@@ -12,16 +12,19 @@ balanced part. Lines are never rewritten.
 from __future__ import annotations
 
 import heapq
+import re
 import tempfile
 from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
-from tmcli.errors import InputError
+from tmcli import streams
+from tmcli.errors import InputError, OutputError
 from tmcli.filters.duplicates import Seen, fingerprint
 from tmcli.filters.facts import Facts, Mix, mix
 from tmcli.filters.rules import Given, Setting, checks
@@ -252,10 +255,12 @@ def _balanced(items: Judged, balance: Balance, say: Say) -> Kept:
             assert verdict.facts is not None
             balance.add(verdict.facts)
             which.append(mixes.setdefault(verdict.mix, len(mixes)))
-            spool.write(line + b"\n")
+            with _spooling(spool):
+                spool.write(line + b"\n")
         left_out = balance.chosen()
         names = list(mixes)
-        spool.seek(0)
+        with _spooling(spool):
+            spool.seek(0)
         for i, line in enumerate(spool):
             reason = left_out[i]
             verdict = Verdict(reason, mix=names[which[i]])
@@ -265,12 +270,28 @@ def _balanced(items: Judged, balance: Balance, say: Say) -> Kept:
                 say(line[:-1], verdict)
 
 
+_TOLD = re.compile(rb',"dropped":"[a-z_]+","dropped_why":"(?:[^"\\]|\\.)*"\}$')
+"""As `rejected` ends a line."""
+
+
+@contextmanager
+def _spooling(spool: Any) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        spool.raw.close()  # else closing it would try to write again
+        failed = streams.unwritable(f"a temporary file in {tempfile.gettempdir()}", error)
+        raise OutputError(failed.problem, "free some space, or point TMPDIR to another disk") from error
+
+
 def rejected(line: bytes, reason: Drop, why: str) -> bytes:
     """The line of a dropped trajectory, with its reason; every other byte as it was."""
     told = b'"dropped":%s,"dropped_why":%s}' % (orjson.dumps(reason), orjson.dumps(why, default=str))
-    if b'"dropped' in line:  # it was dropped before, perhaps
+    line = _TOLD.sub(b"}", line.rstrip())  # it was dropped before
+    if b'"dropped' in line:
         record = orjson.loads(line)
-        record.pop("dropped", None)
-        record.pop("dropped_why", None)
-        line = orjson.dumps(record)
-    return line.rstrip()[:-1] + b"," + told
+        if record.keys() & {"dropped", "dropped_why"}:
+            record = {key: value for key, value in record.items() if key not in ("dropped", "dropped_why")}
+            with suppress(orjson.JSONEncodeError):  # deeper than is ever written: of two, the last one counts
+                line = orjson.dumps(record)
+    return line[:-1] + b"," + told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,7 +14,7 @@ from tmcli.errors import UsageError
 if TYPE_CHECKING:  # `tm --help` needs the options, not what the methods need
     from tmcli.filters.balance import Balance
     from tmcli.filters.rules import Given, Setting
-    from tmcli.records import Drop
+    from tmcli.records import Drop, Json
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Rules:
             expression.expression(self.keep)  # refuses what cannot be one
         return Given(self.keep, self.tokenizer, tests)
 
+    def told(self) -> Json:
+        """What was asked for beside the rules, for a `run` record."""
+        asked = {"keep": self.keep, "tokenizer": self.tokenizer, "decontaminate": self.decontaminate}
+        return {name: value for name, value in asked.items() if value}
+
     def table(self) -> str:
         """All rules, as `--list-rules` shows them."""
         from tmcli.filters.rules import RULES, chosen, shown
@@ -154,6 +159,10 @@ class Balancing:
         """The options that were."""
         limits = {"--per-task": self.per_task, "--per-tool": self.per_tool, "--per-stratum": self.per_stratum}
         return [name for name, most in limits.items() if most is not None]
+
+    def told(self) -> Json:
+        """For a `run` record."""
+        return {field.name: most for field in fields(self) if (most := getattr(self, field.name)) is not None}
 
     def balance(self) -> Balance | None:
         """None: all may stay."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tmcli.filters.judge.judge import Judge
     from tmcli.filters.reverify import Reverify
     from tmcli.filters.rules import Setting
-    from tmcli.records import Drop
+    from tmcli.records import Drop, Json
 
 _ASK = "; ".join(f"{question.name}: {question.says}" for question in QUESTIONS.values())
 
@@ -71,6 +71,13 @@ class Judging:
     def given(self) -> list[str]:
         """Those of `--reverify` and `--judge` that were."""
         return [*(["--reverify"] if self.reverify else []), *(["--judge"] if self.judge is not None else [])]
+
+    def told(self) -> Json:
+        """For a `run` record."""
+        asked: Json = {"reverify": True} if self.reverify else {}
+        if self.judge is not None:
+            asked |= {"judge": self.judge.partition("@")[0], "ask": [one.name for one in self.questions()]}
+        return asked
 
     def before(self, settings: dict[Drop, Setting]) -> dict[Drop, Setting]:
         """The rules without those that a judge's stage answers for: verdicts stored earlier do not count."""
