@@ -78,7 +78,12 @@ def test_bad_input_is_one_sentence(tm: Tm, played: Path, tmp_path: Path) -> None
     (tmp_path / "silent.jsonl").write_text(json.dumps(record) + "\n")
     for arguments, said in (
         (["empty.jsonl", "--model", "tiny", "-o", "x"], b"no trajectory is left to train on"),
-        (["silent.jsonl", "--model", "tiny", "-o", "x"], b"no_assistant_turn"),
+        (["silent.jsonl", "--model", "tiny", "-o", "x"], b"of 1, left out: 1 without a turn to learn"),
+        ([str(played), "--model", "tiny", "-o", "x", "--max-length", "9"], b"give a larger --max-length"),
+        ([str(played), "--model", "tiny", "-o", "x", "--epochs", "0"], b"no number of passes"),
+        ([str(played), "--model", "tiny", "-o", "x", "--epochs", "inf"], b"no number of passes"),
+        ([str(played), "--model", "tiny", "-o", "x", "--learning-rate", "nan"], b"no rate"),
+        ([str(played), "--model", "tiny", "-o", "x", "--learning-rate", "-1"], b"no rate"),
         ([str(played), "--model", "./nowhere", "-o", "x"], b"nowhere"),
         ([str(played), "--model", "tiny"], b"-o DIR"),
         (["absent.jsonl", "--model", "tiny", "-o", "x"], b"absent.jsonl"),
@@ -102,3 +107,32 @@ def test_force_removes_nothing_but_a_checkpoint(tm: Tm, played: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     for _ in range(2):  # an empty folder, then a checkpoint
         assert tm("sft", str(played), *small("-o", "empty", "--force"), cwd=tmp_path).returncode == 0
+
+
+def test_records_that_changed_are_other_records(tm: Tm, played: Path, tmp_path: Path) -> None:
+    """Their ids are those of the tasks: the same again from another teacher. One step is a step."""
+    words = small("--max-steps", "1", "--precision", "fp32", "-o", "ckpt")
+    assert tm("sft", str(played), *words, cwd=tmp_path).returncode == 0
+    (step,) = [json.loads(row) for row in (tmp_path / "ckpt" / "metrics.jsonl").read_text().splitlines()]
+    assert step["learning_rate"] > 0
+    (tmp_path / "other.jsonl").write_text(played.read_text().replace("<experience>", "<experience>So: "))
+    refused = tm("sft", "other.jsonl", *words, "--resume", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert b"other options or records" in refused.stderr
+
+
+def test_lost_weights_are_no_result(tm: Tm, played: Path, tmp_path: Path) -> None:
+    """A record without anything to learn is left out, and spoils no mean."""
+    silent = [json.loads(row) for row in played.read_text().splitlines()]
+    for message in silent[0]["messages"]:
+        message["weight"] = 0
+    (tmp_path / "some.jsonl").write_text("".join(json.dumps(record) + "\n" for record in silent))
+    words = small("--full", "--learning-rate", "1e30", "-o", "ckpt")
+    lost = tm("sft", "some.jsonl", *words, cwd=tmp_path)
+    assert lost.returncode == 1
+    said = lost.stderr.decode()
+    assert "of 4 trajectories, left out: 1 without a turn to learn" in said
+    assert "the weights are lost at step 2" in said
+    assert "lower --learning-rate than 1e+30" in said
+    assert lost.stdout == b""
+    assert not list(tmp_path.glob("ckpt*"))

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tmcli import checkpoint, signals
+from tmcli import checkpoint, console, signals
 from tmcli.errors import InputError
-from tmcli.records import Json, Run, Trajectory, digest
+from tmcli.records import Json, Run, Trajectory, digest, encode
 
 if TYPE_CHECKING:
     from tmcli.chat import Chat
@@ -91,6 +91,9 @@ def examples(trajectories: Iterable[Trajectory], chat: Chat, max_length: int, co
         if len(ids) > max_length:
             counts["too_long"] += 1
             continue
+        if not any(mask[1:]):  # nothing predicts the first
+            counts["no_assistant_turn"] += 1
+            continue
         counts["trained"] += 1
         yield ids, mask
 
@@ -137,7 +140,8 @@ def sft(
     records = list(trajectories)
     if not records:
         raise InputError("no trajectory is left to train on", "see what tm filter keeps and why")
-    resolved = checkpoint.resolved(asdict(options), options.model, [record.id for record in records])
+    contents = [digest(encode(record).decode()) for record in records]
+    resolved = checkpoint.resolved(asdict(options), options.model, contents)
     key = resolved["key"]
     if resume and (run := checkpoint.finished(output, key, force=force)) is not None:
         return run
@@ -199,10 +203,27 @@ def _rows(records: list[Trajectory], chat: Chat, options: SftOptions) -> tuple[l
     if held_out:
         aside["held_out"] = aside.pop("trained")
         counts = {name: counts.get(name, 0) + aside.get(name, 0) for name in {**counts, **aside}} | tasks
+    left_out = _left_out(counts, options.max_length)
     for name, kept in (("train on", rows), ("hold out", aside_rows)):
         if not kept and (kept is rows or held_out):
-            raise InputError(f"no trajectory is left to {name}: {counts}", "see what tm filter keeps and why")
+            raise InputError(
+                f"no trajectory is left to {name}; of {counts['in']}, {left_out}",
+                "give a larger --max-length" if counts["too_long"] else "see what tm filter keeps and why",
+            )
+    if left_out and checkpoint.is_first():
+        console.warn(f"of {counts['in']} trajectories, {left_out}")
     return rows, aside_rows, counts
+
+
+def _left_out(counts: Json, max_length: int) -> str:
+    """In words; empty when all are trained on or held out."""
+    told = {
+        "too_long": f"longer than {max_length} tokens",
+        "no_assistant_turn": "without a turn to learn",
+        "invalid": "invalid",
+    }
+    parts = [f"{counts[name]} {words}" for name, words in told.items() if counts[name]]
+    return f"left out: {', '.join(parts)}" if parts else ""
 
 
 def _trainer(
@@ -224,6 +245,7 @@ def _trainer(
     eval_every = (options.eval_every or math.ceil(n_steps / 10)) if held_out else 0
     arguments = training.arguments(part, options, checkpoint.n_processes()) | {
         "max_steps": options.max_steps or -1,
+        "warmup_steps": math.ceil(n_steps / 20) if n_steps >= 20 else 0,  # its first step has rate 0
         "prediction_loss_only": True,
         "ddp_find_unused_parameters": False,
     }

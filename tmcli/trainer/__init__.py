@@ -110,6 +110,7 @@ def arguments(part: Path, options: Any, n_processes: int = 1) -> Json:
         "gradient_accumulation_steps": each // size,
         "gradient_checkpointing": options.gradient_checkpointing,
         "learning_rate": options.learning_rate,
+        "logging_nan_inf_filter": False,  # it would log 0, and nobody would see that the run is lost
         "lr_scheduler_type": "linear",
         "warmup_steps": 0.05,
         "max_length": None,  # too long rows were left out

@@ -29,6 +29,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tmcli import checkpoint, console
 from tmcli.checkpoint import Metrics
+from tmcli.errors import RunError
 from tmcli.records import Json
 from tmcli.trainer import SHOWN, LoggedSteps, OnStep
 
@@ -102,6 +103,21 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         while hasattr(sampler, "batch_sampler"):
             sampler = sampler.batch_sampler
         sampler.sampler.set_epoch(int(state.epoch or 0))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Json | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """End a run whose weights are lost, before it saves them."""
+        if not all(math.isfinite((logs or {}).get(name, 0)) for name in ("loss", "grad_norm", "eval_loss")):
+            raise RunError(
+                f"the weights are lost at step {state.global_step}: the loss or its gradient is no number",
+                f"a lower --learning-rate than {args.learning_rate:g} may help",
+            )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

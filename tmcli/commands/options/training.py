@@ -6,6 +6,7 @@ def run(..., weights: Weights = Weights(), fitting: Fitting = Fitting(), watchin
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -65,12 +66,17 @@ class Fitting:
     ] = False
 
     def resolved(self, weights: Weights) -> dict[str, Any]:
-        """As `SftOptions` takes them. Raises `UsageError` where they contradict the weights."""
+        """As `SftOptions` takes them. Raises `UsageError` for what means nothing, or contradicts the weights."""
+        if not 0 < self.epochs < math.inf:
+            raise UsageError(f"--epochs {self.epochs} is no number of passes over the data", "try 1")
         if weights.full and weights.adapter_only:
             raise UsageError("--full trains all weights: there is no adapter", "leave --adapter-only out")
         if weights.full and self.adapter != "lora":
             raise UsageError(f"--full trains all weights, no {self.adapter}", "leave one of the two out")
-        rate = self.learning_rate if self.learning_rate is not None else (2e-4 if weights.full else 2e-3)
+        usual = 2e-4 if weights.full else 2e-3
+        rate = usual if self.learning_rate is None else self.learning_rate
+        if not 0 <= rate < math.inf:
+            raise UsageError(f"--learning-rate {rate} is no rate", f"try {usual}")
         return {**vars(self), "learning_rate": rate}
 
 
