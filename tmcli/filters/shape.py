@@ -93,12 +93,19 @@ class Shown(msgspec.Struct, gc=False):
     function: Documented
 
 
+class Question(Struct):
+    """A message of a task: instructions, or a turn of before, are seldom."""
+
+    role: Literal["user"]
+    content: str
+
+
 class Task(Struct):
     kind: Literal["task"]
     v: Literal[1]
     id: str
-    messages: Raw
-    shown: Raw = field(name="tools")
+    asked: list[Question] = field(name="messages")
+    shown: list[Raw] = field(name="tools")
     env: Raw
     answer: list[str]
     check: Check = "exact"
@@ -106,6 +113,10 @@ class Task(Struct):
     plan: Raw = _NONE
     tags: Raw = _EMPTY
     source: str = ""
+
+    @property
+    def messages(self) -> Any:
+        return value(self.asked)
 
     @property
     def tools(self) -> Any:
@@ -120,7 +131,7 @@ class Line(Struct):
     id: str
     task: Task
     messages: list[Message]
-    tools: Raw
+    tools: list[Raw]
     turns: list[Turn]
     prediction: str | None
     stop: Stop
@@ -207,10 +218,10 @@ def read(line: bytes) -> Line | None:
         task = parts.task
         if parts.tokens is not _NONE:
             _tokens(parts.tokens)
-        raw = task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy
+        raw = task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy
         values = orjson.loads(b"[%b]" % b",".join(raw))
-        task.messages, task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy = values
-        _check(task, values[3:])
+        task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy = values
+        _check(task, values[2:])
         _check_tools(parts.tools)
         if task.shown != parts.tools:
             _check_tools(task.shown)
@@ -235,9 +246,10 @@ def value(part: Any) -> Any:
     return orjson.loads(memoryview(part) if isinstance(part, Raw) else msgspec.json.encode(part))
 
 
-def schemas(tools: Raw) -> dict[str, Raw]:
+def schemas(tools: list[Raw]) -> dict[str, Raw]:
     """Name -> the text of its parameters; the first of a name counts."""
-    return {tool.function.name: tool.function.parameters for tool in reversed(_shown(tools))}
+    shown = _shown(b"[%b]" % b",".join(tools))
+    return {tool.function.name: tool.function.parameters for tool in reversed(shown)}
 
 
 def loosely(turns: list[Json]) -> list[AnyTurn]:
@@ -252,25 +264,32 @@ def loosely_said(messages: list[Json]) -> list[AnyMessage]:
 
 def _check(task: Any, objects: list[Any]) -> None:
     """What `records.decode` would refuse, and what is seldom, raises one of `UNUSUAL`."""
-    for message in task.messages:
-        if message["role"] != "user" or message["content"].__class__ is not str or "tool_calls" in message:
-            raise ValueError
     plan = task.plan
-    if (plan is not None and plan.__class__ is not list) or task.messages.__class__ is not list:
-        raise ValueError
-    if task.env["kind"].__class__ is not str:
+    if (plan is not None and plan.__class__ is not list) or task.env["kind"].__class__ is not str:
         raise ValueError
     for item in objects if plan is None else plan + objects:
         if item.__class__ is not dict:
             raise ValueError
 
 
-def _check_tools(listed: Raw) -> None:
+def _check_tools(tools: list[Raw]) -> None:
     """They are most of a line, and seldom looked at: checked, and left as they are. What msgspec skips in
-    them is JSON, but it may be no UTF-8, or a number without end, as 1e999."""
-    text = bytes(listed)
+    them is JSON, but it may be no UTF-8, or a number without end, as 1e999. The same tools come again and
+    again, if not the same lists."""
+    if _checked.issuperset(map(bytes, tools)):
+        return
+    text = b"[%b]" % b",".join(tools)
     if not text.isascii():
         text.decode()
     if _POWER in text.translate(_POWERS):
         orjson.loads(text)
     _tools(text)
+    if len(_checked) > MAX_CHECKED:
+        _checked.clear()
+    if len(text) < MAX_CHARS:
+        _checked.update(map(bytes, tools))
+
+
+MAX_CHECKED, MAX_CHARS = 5000, 20_000
+"""Tools that are remembered, and bytes of those of a line."""
+_checked: set[bytes] = set()

@@ -86,7 +86,7 @@ class View:
 
     @once
     def _schemas(self) -> dict[str, Raw]:
-        return shape.schemas(cast(Raw, self._parts.tools))
+        return shape.schemas(cast(list[Raw], self._parts.tools))
 
     @once
     def tokens(self) -> Json | None:
