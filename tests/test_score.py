@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from trajectories import call, fault, task, trajectory, turn
 
 from tmcli.errors import InputError, UsageError
+from tmcli.filters.rounds import calls_of
+from tmcli.filters.view import View
 from tmcli.protocol import CANNOT
 from tmcli.records import Check, Trajectory, decode, encode
 from tmcli.score import (
@@ -376,3 +378,15 @@ def test_an_episode_without_a_word_is_judged() -> None:
     assert list(played(silent)) == []
     assert judge(silent).reward is None
     assert score_of(silent).correct is None
+
+
+def test_calls_without_ids_are_answered_in_their_order() -> None:
+    two = turn("execution", call(a=1, reply="one"), call(a=2, reply="two"))
+    played = trajectory([two, turn("execution")])
+    for message in played.messages:
+        for asked in message.get("tool_calls") or []:
+            del asked["id"]
+        message.pop("tool_call_id", None)
+    assert [one.reply for one in made(played)] == ["one", "two"]
+    view = View.of(encode(played))
+    assert [one.reply for one in view.calls] == [one.reply for one in calls_of(view)] == ["one", "two"]

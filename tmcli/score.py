@@ -167,11 +167,15 @@ def made(trajectory: Dialogue) -> list[Made]:
         if not turn["calls"]:
             continue
         asked = message.get("tool_calls") or []
-        by_id = {_id(reply.get("tool_call_id")): reply.get("content") for reply in replies}
+        answered = [_id(reply.get("tool_call_id")) for reply in replies]
         ids = [_id(call.get("id")) for call in asked]
+        if len(ids) > 1 and len(set(ids)) < len(ids):  # no ids of their own: answered in their order
+            ids, answered = [str(i) for i in range(len(ids))], [str(i) for i in range(len(replies))]
+        told = [reply.get("content") for reply in replies]
+        by_id = dict(zip(answered, told, strict=True))
         rest: list[str | None] = []
         if len(turn["calls"]) > len(asked):
-            rest = [reply.get("content") for reply in replies if _id(reply.get("tool_call_id")) not in ids]
+            rest = [text for one, text in zip(answered, told, strict=True) if one not in ids]
         for i, call in enumerate(turn["calls"]):
             readable = i < len(asked)
             if readable:

@@ -84,11 +84,14 @@ def rounds(view: Dialogue) -> list[Round]:
 def _made(phase: Any, labels: Sequence[Label | AnyMade], message: Said, replies: list[Said]) -> list[Made]:
     """A call that could not be read has a label and a reply, but is not asked."""
     asked = message.tool_calls or ()
-    ids = [_id(call.id) for call in asked]
-    by_id = {_id(reply.tool_call_id): _text(reply) for reply in replies}
+    ids, answered = [_id(call.id) for call in asked], [_id(reply.tool_call_id) for reply in replies]
+    if len(ids) > 1 and len(set(ids)) < len(ids):  # no ids of their own: answered in their order
+        ids, answered = [str(i) for i in range(len(ids))], [str(i) for i in range(len(replies))]
+    told = list(map(_text, replies))
+    by_id = dict(zip(answered, told, strict=True))
     answers = [by_id.get(i) for i in ids]
     if len(labels) > len(asked):
-        answers += [_text(reply) for reply in replies if _id(reply.tool_call_id) not in ids]
+        answers += [text for one, text in zip(answered, told, strict=True) if one not in ids]
     answers += [None] * (len(labels) - len(answers))
     return [_call(phase, label, answers[i], i < len(asked)) for i, label in enumerate(labels)]
 

@@ -204,7 +204,8 @@ def chosen(preset: Preset, on: Iterable[str] = (), off: Iterable[str] = ()) -> d
     option, and whoever gives it wants it. Raises `UsageError` with the remedy.
     """
     settings: dict[Drop, Setting] = {
-        name: _of(rule, preset if not rule.option else "default") for name, rule in RULES.items()
+        name: _of(rule, "default" if rule.option and preset == "off" else preset)
+        for name, rule in RULES.items()
     }
     for word in on:
         name, equals, text = (part.strip() for part in word.partition("="))
