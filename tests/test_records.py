@@ -151,9 +151,13 @@ def test_what_is_wrong_with_a_line_is_said(line: bytes, says: str) -> None:
 
 def test_tokens_belong_together() -> None:
     tokens = {"ids": [1, 2], "mask": [0, 1], "logprobs": [0.0]}
-    record = from_json(TRAJECTORY | {"tokens": tokens})
-    with pytest.raises(InputError, match=r"tokens: ids, mask and logprobs differ in length"):
-        encode(record)
+    says = r"tokens: ids, mask and logprobs differ in length"
+    with pytest.raises(InputError, match=says):
+        from_json(TRAJECTORY | {"tokens": tokens})
+    record = from_json(TRAJECTORY)
+    assert isinstance(record, Trajectory)
+    with pytest.raises(InputError, match=says):
+        encode(replace(record, tokens=tokens))
     assert encode(from_json(TRAJECTORY | {"tokens": tokens | {"logprobs": None}}))
 
 

@@ -320,9 +320,11 @@ def digest(value: Any) -> str:
 
 def check_tokens(record: AnyRecord) -> None:
     """Token ids, mask and log-probs of a trajectory belong together, one for one."""
-    tokens = record.tokens if isinstance(record, Trajectory) else None
-    if tokens is None:
-        return
+    if isinstance(record, Trajectory) and record.tokens is not None:
+        _same_lengths(record.tokens)
+
+
+def _same_lengths(tokens: Json) -> None:
     lengths = {key: len(tokens[key]) for key in ("ids", "mask", "logprobs") if tokens.get(key) is not None}
     if "ids" not in lengths or "mask" not in lengths or len(set(lengths.values())) != 1:
         raise InputError(
@@ -368,6 +370,10 @@ def _integer(name: str, value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise _wrong(name, value, "a whole number")
+
+
+def _any(name: str, value: Any) -> Any:
+    return value
 
 
 def _boolean(name: str, value: Any) -> bool:
@@ -448,6 +454,9 @@ def _tokens(name: str, value: Any) -> Json:
     tokens = _object(name, value)
     for key in ("ids", "mask"):
         _list(_integer)(f"{name}.{key}", tokens.get(key))
+    if tokens.get("logprobs") is not None:
+        _list(_any)(f"{name}.logprobs", tokens["logprobs"])
+    _same_lengths(tokens)
     return tokens
 
 

@@ -195,8 +195,9 @@ _Ids = list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
 class Tokens(Struct):
     ids: _Ids
     mask: _Ids
-    logprobs: Any = None
+    logprobs: list[Any] | None = None
     vocabulary: Any = None
+    template: Any = None
 
 
 _line = msgspec.json.Decoder(Line).decode
@@ -217,7 +218,7 @@ def read(line: bytes) -> Line | None:
         parts: Any = _line(line)
         task = parts.task
         if parts.tokens is not _NONE:
-            _tokens(parts.tokens)
+            _check_tokens(_tokens(parts.tokens))
         raw = task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy
         values = orjson.loads(b"[%b]" % b",".join(raw))
         task.env, task.plan, task.tags, parts.scores, parts.usage, parts.policy = values
@@ -270,6 +271,13 @@ def _check(task: Any, objects: list[Any]) -> None:
     for item in objects if plan is None else plan + objects:
         if item.__class__ is not dict:
             raise ValueError
+
+
+def _check_tokens(tokens: Tokens | None) -> None:
+    if tokens is not None and not (
+        len(tokens.ids) == len(tokens.mask) == len(tokens.ids if tokens.logprobs is None else tokens.logprobs)
+    ):
+        raise ValueError
 
 
 def _check_tools(tools: list[Raw]) -> None:
