@@ -54,6 +54,13 @@ def test_a_checkpoint_is_self_contained(tm: Tm, played: Path, tmp_path: Path) ->
     assert alone.returncode == 0, alone.stderr.decode()
     assert (tmp_path / "adapter" / "adapter_config.json").exists()
     assert tm("rollout", "--policy", "adapter", "-n", "1", "--max-turns", "1", cwd=tmp_path).returncode == 0
+    words = ["--model", "adapter", "--max-steps", "1", "--adapter-only"]
+    upper = tm("sft", str(played), *words, "-o", "upper", cwd=tmp_path)
+    assert upper.returncode == 0, upper.stderr.decode()
+    assert tm("rollout", "--policy", "upper", "-n", "1", "--max-turns", "1", cwd=tmp_path).returncode == 0
+    itself = tm("sft", str(played), *words, "-o", "adapter", "--force", cwd=tmp_path)
+    assert itself.returncode == 2
+    assert b"adapter cannot replace the base that it needs" in itself.stderr
 
 
 def test_check_shows_what_is_trained(tm: Tm, played: Path, tmp_path: Path) -> None:

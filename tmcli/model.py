@@ -88,6 +88,7 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\b")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"peft\b")  # no hub in reach
     for library in ("trl", "peft", "bitsandbytes", "accelerate", "datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
@@ -119,6 +120,8 @@ def _pretrained(name: str, dtype: torch.dtype) -> PreTrainedModel:
             base = PeftConfig.from_pretrained(name).base_model_name_or_path
             if base in MAKERS:
                 adapted: Any = PeftModel.from_pretrained(MAKERS[base](dtype), name)
+            elif (Path(base) / "adapter_config.json").exists():  # an adapter on top of another
+                adapted = PeftModel.from_pretrained(_pretrained(base, dtype), name)
             else:
                 adapted = AutoPeftModelForCausalLM.from_pretrained(name, dtype=dtype)
             return adapted.merge_and_unload()

@@ -19,6 +19,9 @@ PAPER = "2601.12762"
 HUB = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Embedded models, and where the hub has them."""
 
+EMBEDDED = (*HUB, "tiny")
+"""What `tm` brings along: no other library knows these names."""
+
 NOT_SHOWN = {"key", "model"}
 
 TEXT = """\
@@ -75,6 +78,17 @@ model = AutoPeftModelForCausalLM.from_pretrained("{name}")
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 ```"""
 
+PEFT_EMBEDDED = """\
+This folder holds an adapter alone. Its base comes with tm:
+
+```python
+from peft import PeftModel
+from tmcli import model as models
+
+base, tokenizer = models.load("{base}")
+model = PeftModel.from_pretrained(base, "{name}")
+```"""
+
 TM = """\
 ```sh
 tm rollout --policy {name} --tasks unseen | tm eval
@@ -86,10 +100,11 @@ def model_card(run: Run, *, picture: bool) -> str:
     name = PurePath(run.output or "model").name
     model = str(run.options["model"])
     adapter = bool(run.options.get("adapter_only"))
-    use = [
-        (PEFT if adapter else TRANSFORMERS).format(name=name, base=f", `{_base(model)}`"),
-        TM.format(name=name),
-    ]
+    if adapter and model in EMBEDDED:
+        how = PEFT_EMBEDDED.format(name=name, base=model)
+    else:
+        how = (PEFT if adapter else TRANSFORMERS).format(name=name, base=f", `{_base(model)}`")
+    use = [how, TM.format(name=name)]
     text = TEXT.format(
         name=name,
         base=f"`{_base(model)}`",

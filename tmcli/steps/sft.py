@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tmcli import checkpoint, console, signals
-from tmcli.errors import InputError
+from tmcli.errors import InputError, UsageError
 from tmcli.records import Json, Run, Trajectory, digest, encode
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def sft(
     to train on, `OutputError` when `output` must not be overwritten, `KeyboardInterrupt` when a signal ended
     it early (it is saved then, to be resumed).
     """
+    if options.adapter_only and output.resolve() == Path(options.model).resolve():
+        raise UsageError(f"{output} cannot replace the base that it needs", "choose another folder")
     records = list(trajectories)
     if not records:
         raise InputError("no trajectory is left to train on", "see what tm filter keeps and why")

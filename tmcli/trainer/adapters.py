@@ -101,5 +101,5 @@ def _quantized(name: str, dtype: torch.dtype) -> Any:
             models.load(name, dtype=dtype)[0].save_pretrained(source := folder)  # only files can be quantized
         with models.told_in_a_sentence(name):
             model = AutoModelForCausalLM.from_pretrained(source, **how)
-    model.name_or_path = model.config._name_or_path = name
+    model.name_or_path = model.config._name_or_path = "" if name in models.EMBEDDED else name
     return model

@@ -66,7 +66,7 @@ class Fitting:
     ] = False
 
     def resolved(self, weights: Weights) -> dict[str, Any]:
-        """As `SftOptions` takes them. Raises `UsageError` for what means nothing, or contradicts the weights."""
+        """As `SftOptions` takes them. Raises `UsageError` for what means nothing or contradicts them."""
         if not 0 < self.epochs < math.inf:
             raise UsageError(f"--epochs {self.epochs} is no number of passes over the data", "try 1")
         if weights.full and weights.adapter_only:
