@@ -372,10 +372,6 @@ def _integer(name: str, value: Any) -> int:
     raise _wrong(name, value, "a whole number")
 
 
-def _any(name: str, value: Any) -> Any:
-    return value
-
-
 def _boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -455,7 +451,7 @@ def _tokens(name: str, value: Any) -> Json:
     for key in ("ids", "mask"):
         _list(_integer)(f"{name}.{key}", tokens.get(key))
     if tokens.get("logprobs") is not None:
-        _list(_any)(f"{name}.logprobs", tokens["logprobs"])
+        _list(lambda _, value: value)(f"{name}.logprobs", tokens["logprobs"])
     _same_lengths(tokens)
     return tokens
 

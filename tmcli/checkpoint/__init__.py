@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tmcli.checkpoint.part import Saved, building, is_first, mark_saved, n_processes, saved, tidy
 from tmcli.errors import InputError, OutputError, UsageError
 from tmcli.records import Json, Run, decode, digest, encode, expect
+
+if TYPE_CHECKING:
+    from tmcli.chat import Chat
 
 __all__ = [
     "Metrics",
@@ -88,17 +91,19 @@ def weights_key(path: Path) -> str:
     return str(run.options.get("key", "")) if isinstance(run, Run) else ""
 
 
-def save(part: Path, model: Any, tokenizer: Any, *, adapter_only: bool, base: str = "") -> None:
+def save(part: Path, model: Any, chat: Chat, *, adapter_only: bool, base: str = "") -> None:
     """Weights and tokenizer into the folder; an adapter is merged unless it is to stay alone, and then tells
-    of its `base`, also where that has no name but ours."""
+    of its `base`, also where that has no name but ours. Other software stops where training taught it to."""
     if not is_first():
         return
     if not adapter_only and hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     elif adapter_only and not hasattr(model, "merge_and_unload"):
         raise UsageError("all weights were trained: there is no adapter", "leave one option out")
+    if not adapter_only and model.generation_config is not None:
+        model.generation_config.eos_token_id = sorted(chat.stop_ids)
     model.save_pretrained(part, safe_serialization=True)
-    tokenizer.save_pretrained(part)
+    chat.tokenizer.save_pretrained(part)
     for weights in part.glob("*.safetensors"):  # made for the owner alone; others may read the rest
         weights.chmod((part / "tokenizer_config.json").stat().st_mode)
     file = part / "adapter_config.json"

@@ -177,9 +177,7 @@ def rl(
             trainer = _trainer(model, tokenizer, rollouts, options, part, metrics, on_step)
             policy.model = trainer.model
             trainer.train()
-        checkpoint.save(
-            part, trainer.model, tokenizer, adapter_only=options.adapter_only, base=options.policy
-        )
+        checkpoint.save(part, trainer.model, chat, adapter_only=options.adapter_only, base=options.policy)
         run = Run(
             step="rl",
             options=resolved | chat.chosen,

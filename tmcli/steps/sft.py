@@ -188,7 +188,7 @@ def sft(
         )
         if checkpoint.is_first():
             trained = trainer.model if options.adapter_only else training.merged(trainer.model, options)
-            checkpoint.save(part, trained, tokenizer, adapter_only=options.adapter_only, base=options.model)
+            checkpoint.save(part, trained, chat, adapter_only=options.adapter_only, base=options.model)
             picture = curve_picture(metrics.lines(), part / "loss.png")
             (part / "README.md").write_text(model_card(run, picture=picture), "utf-8")
             checkpoint.write_run(part, run)
