@@ -40,7 +40,9 @@ def test_a_checkpoint_is_self_contained(tm: Tm, played: Path, tmp_path: Path) ->
 
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "ckpt")
     assert model.num_parameters() > 0
-    assert "tools" in AutoTokenizer.from_pretrained(tmp_path / "ckpt").chat_template
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ckpt")
+    assert "tools" in tokenizer.chat_template
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in model.generation_config.eos_token_id
 
     again = tm("sft", str(played), *small("-o", "ckpt"), cwd=tmp_path)
     assert again.returncode == 2
@@ -143,3 +145,14 @@ def test_lost_weights_are_no_result(tm: Tm, played: Path, tmp_path: Path) -> Non
     assert "lower --learning-rate than 1e+30" in said
     assert lost.stdout == b""
     assert not list(tmp_path.glob("ckpt*"))
+
+
+def test_a_full_disk_is_a_sentence(tm: Tm, played: Path, tmp_path: Path) -> None:
+    """What safetensors and torch say of it is no OSError."""
+    line = f"ulimit -f 100; tm sft {played} --model tiny --rank 4 --max-steps 2 --save-every 1 -o ckpt"
+    full = pipe(line, tmp_path, {})
+    assert full.returncode == 2, full.stderr
+    assert b"could not be written" in full.stderr
+    assert b"free some space" in full.stderr
+    assert b"--resume goes on from there" in full.stderr
+    assert full.stdout == b""

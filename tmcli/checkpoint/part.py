@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,9 @@ from tmcli.records import Json
 
 OURS = "part.json"
 COMPLETE = "tm.json"
+
+_FULL = re.compile(r"I/O error|PytorchStreamWriter failed|inline_container\.cc.*unexpected pos", re.DOTALL)
+"""How safetensors and torch say that a file could not be written: theirs are no `OSError`s."""
 
 
 def is_first() -> bool:
@@ -112,7 +116,9 @@ def building(path: Path, *, force: bool, resume: bool = False, key: str = "") ->
 def _sentence(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not _FULL.search(str(error)):
+            raise
         raise OutputError(f"{path} could not be written: {error}", "free some space") from error
 
 
