@@ -19,7 +19,7 @@ from tmcli.score import Made
 
 Check = Callable[[View], str | None]
 
-_OPEN = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties")
+_OPEN = frozenset(("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "patternProperties"))
 """A schema with one of these says more than its `properties`."""
 _STRANGE = re.compile(
     r"(?:unknown|unexpected|unrecogni[sz]ed|invalid|extra|no)\W+(?:\w+\W+)?\Z", re.IGNORECASE
@@ -58,7 +58,7 @@ def _wrong(view: View, one: Round, call: Made) -> str | None:
             return None
         schema = shown[0] if isinstance(shown[0], dict) else {}
         tool: Json = {"function": {"name": call.name, "parameters": schema}}
-        is_open = any(word in schema for word in _OPEN)
+        is_open = not _OPEN.isdisjoint(schema)
         if not is_open and arguments.fault([tool], call.name, given):
             return _misused(call, schema, _Taught(view, one))
         if view.task.tags.get("drift") and not is_open:

@@ -65,8 +65,7 @@ def invented_reply(view: View) -> str | None:
 
     Marks that the question or a reply wrote first may be quoted: then nobody can tell.
     """
-    said = "\n".join(view.said)
-    if not any(part in said for part in _PARTS) or not _INVENTED.search(said):
+    if not any([part in view.spoken for part in _PARTS]) or not _INVENTED.search(view.spoken):
         return None
     shown = [message.content or "" for message in view.talk if message.role != "assistant"]
     for one in view.rounds:

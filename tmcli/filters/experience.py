@@ -68,7 +68,7 @@ def false_experience(share: float) -> Check:
                 named += 1
                 if not _in_calls(thing, before):
                     strange.append((one, thing))
-        return _unseen(view, strange, named, share) if strange else None
+        return _unseen(view, strange, named, share) if len(strange) > share * named else None
 
     return check
 
@@ -77,9 +77,9 @@ def _in_calls(thing: str, before: list[Round]) -> bool:
     """The quick way: is it a name of the calls until now, or in a reply, just as it is written?"""
     for one in reversed(before):
         for call in one.calls:
-            if thing == call.name or thing in (call.reply or ""):
+            if thing == call.name or (call.arguments.__class__ is dict and thing in call.arguments):
                 return True
-            if call.arguments.__class__ is dict and thing in call.arguments:
+            if call.reply and thing in call.reply:
                 return True
     return False
 
@@ -95,9 +95,8 @@ def _unseen(view: View, strange: list[tuple[Round, str]], named: int, share: flo
             unseen.append(f"turn {one.number}: {quoted(thing)} was never seen")
     if len(unseen) <= share * named:
         return None
-    text = "\n".join(one.text for one in view.rounds)
     named += sum(
-        tool["function"]["name"].isalpha() and tool["function"]["name"] in text for tool in view.tools
+        tool["function"]["name"].isalpha() and tool["function"]["name"] in view.spoken for tool in view.tools
     )
     return "; ".join(unseen) if len(unseen) > share * named else None
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from tmcli.filters.rounds import Round, documents, quoted, shown_before, spelled
+from tmcli.filters.rounds import Round, calls_of, documents, quoted, shown_before, spelled
 from tmcli.filters.view import View
 from tmcli.protocol import CANNOT, prompt
 from tmcli.records import Task
+from tmcli.score import Made
 
 SHORTEST = 3
 """Characters of a gold that is looked for."""
@@ -47,22 +48,23 @@ def leak(view: View) -> str | None:
 
 def _foreseen(view: View) -> str | None:
     """In the last turn it stands where it belongs, but for an answer without any call that worked."""
-    rounds = view.rounds
-    if any(call.ok for one in rounds for call in one.calls):
-        rounds = rounds[:-1]
-    if not rounds:
+    question = view.question
+    golds = [word for word in view.task.answer if word not in question]
+    passed = [word for word in _passed(view.task) if len(word) > SHORTEST and word not in question]
+    rounds, said = view.rounds, view.spoken
+    if not rounds or not (golds or passed):
         return None
-    said = "\n".join([_arguments(rounds), *(one.text for one in rounds)]).lower()
-    for word in view.task.answer:
-        if word.lower() in said and word not in view.question and _is_telling(word):
-            why = _told(view, rounds, "the gold", word)
-            if why:
-                return why
-    for word in _passed(view.task):
-        if len(word) > SHORTEST and word not in view.question and word.lower() in said and _is_id(word):
-            why = _told(view, rounds, "the plan's", word)
-            if why:
-                return why
+    calls = calls_of(view)
+    if any([call.ok for call in calls]):
+        said = said[: len(said) - len(rounds[-1].text)]
+        rounds = rounds[:-1]
+    said = f"{said}\n{_arguments(calls)}".lower()
+    for word in golds:
+        if word.lower() in said and _is_telling(word) and (why := _told(view, rounds, "the gold", word)):
+            return why
+    for word in passed:
+        if word.lower() in said and _is_id(word) and (why := _told(view, rounds, "the plan's", word)):
+            return why
     return None
 
 
@@ -86,7 +88,7 @@ def _told(view: View, rounds: list[Round], what: str, word: str) -> str | None:
 
 
 def _says(one: Round, pattern: re.Pattern[str]) -> bool:
-    return pattern.search(one.text) is not None or pattern.search(_arguments([one])) is not None
+    return pattern.search(one.text) is not None or pattern.search(_arguments(one.calls)) is not None
 
 
 def _is_known(word: str, view: View, shown: str) -> bool:
@@ -148,9 +150,9 @@ def _pattern(word: str) -> re.Pattern[str]:
     return re.compile(f"{start}{re.escape(word)}{end}", 0 if word.isalpha() else re.IGNORECASE)
 
 
-def _arguments(rounds: list[Round]) -> str:
+def _arguments(calls: list[Made]) -> str:
     """What was passed, without the marks that JSON puts before quotes."""
-    text = spelled([call.arguments for one in rounds for call in one.calls])
+    text = spelled([call.arguments for call in calls])
     return text if "\\" not in text else text.replace("\\\\", "\\").replace('\\"', '"')
 
 
@@ -162,9 +164,8 @@ def _prompted(view: View) -> str | None:
     for message in view.talk[:2]:
         if message.role != "user" and (line := _line_in(message.content or "")):
             return f"the instructions are the teacher's: {quoted(line)}"
-    said = "\n".join(view.said)
     for line in _lines():
-        if line in said:
+        if line in view.spoken:
             return f"the model quotes the teacher's prompt: {quoted(line)}"
     return None
 

@@ -10,10 +10,10 @@ over it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from tmcli.filters.shape import AnyMade, AnyMessage, AnyTurn, Message, Turn
 from tmcli.filters.shape import Made as Label
@@ -40,7 +40,7 @@ class Dialogue(Protocol):
     def rounds(self) -> list[Round]: ...
 
 
-class Round(NamedTuple):
+class Round(Struct, gc=False):
     """One turn of the model."""
 
     number: int
@@ -56,34 +56,26 @@ def rounds(view: Dialogue) -> list[Round]:
     spans: list[tuple[Said, list[Said]]] = []
     replies: list[Said] = []
     for message in view.talk:
-        if message.role == "assistant":
+        role = message.role
+        if role == "assistant":
             replies = []
             spans.append((message, replies))
-        elif message.role == "tool":
+        elif role == "tool":
             replies.append(message)
     turns = view.steps
     out: list[Round] = []
     for turn, (message, replies) in zip(turns, spans[-len(turns) or len(spans) :], strict=False):
-        labels, asked = turn.calls, message.tool_calls
-        if not labels:
-            calls = []
-        elif (
-            len(labels) == len(replies) == 1
-            and asked
-            and len(asked) == 1
-            and asked[0].id == replies[0].tool_call_id
-        ):
-            calls = [_call(turn.phase, labels[0], _text(replies[0]), True)]  # as in most turns
-        else:
-            calls = _made(turn.phase, labels, message, replies)
-        parts = len(out) + 1, turn.phase, message, message.content or "", calls, message.weight != 0
-        out.append(_new(Round, parts))  # a third of the time of Round(...), and there are many
+        phase = turn.phase
+        calls = _made(phase, turn.calls, message, replies) if turn.calls else []
+        out.append(Round(len(out) + 1, phase, message, message.content or "", calls, message.weight != 0))
     return out
 
 
 def _made(phase: Any, labels: Sequence[Label | AnyMade], message: Said, replies: list[Said]) -> list[Made]:
     """A call that could not be read has a label and a reply, but is not asked."""
     asked = message.tool_calls or ()
+    if len(labels) == len(asked) == len(replies) == 1 and asked[0].id == replies[0].tool_call_id:
+        return [_call(phase, labels[0], _text(replies[0]), True)]  # as in most turns
     ids, answered = [_id(call.id) for call in asked], [_id(reply.tool_call_id) for reply in replies]
     if len(ids) > 1 and len(set(ids)) < len(ids):  # no ids of their own: answered in their order
         ids, answered = [str(i) for i in range(len(ids))], [str(i) for i in range(len(replies))]

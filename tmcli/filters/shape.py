@@ -203,8 +203,7 @@ class Tokens(Struct):
 _line = msgspec.json.Decoder(Line).decode
 _tokens = msgspec.json.Decoder(Tokens | None).decode
 _tools = msgspec.json.Decoder(list[Tool]).decode
-
-_shown = msgspec.json.Decoder(list[Shown]).decode
+_shown = msgspec.json.Decoder(Shown).decode
 
 UNUSUAL = (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError)
 
@@ -247,10 +246,10 @@ def value(part: Any) -> Any:
     return orjson.loads(memoryview(part) if isinstance(part, Raw) else msgspec.json.encode(part))
 
 
-def schemas(tools: list[Raw]) -> dict[str, Raw]:
-    """Name -> the text of its parameters; the first of a name counts."""
-    shown = _shown(b"[%b]" % b",".join(tools))
-    return {tool.function.name: tool.function.parameters for tool in reversed(shown)}
+def schema(tools: list[Raw], name: str) -> list[Any]:
+    """[what it takes] of the first tool of this name."""
+    shown = (_shown(tool).function for tool in tools)
+    return next(([value(tool.parameters)] for tool in shown if tool.name == name), [])
 
 
 def loosely(turns: list[Json]) -> list[AnyTurn]:

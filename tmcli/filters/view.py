@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from msgspec import Raw
-
 from tmcli import score
 from tmcli.filters import shape
 from tmcli.filters.rounds import Round, failures, rounds
@@ -81,12 +79,8 @@ class View:
         """[what it takes] of the tool of this name, as it was shown; [] where there is none. One alone is
         read quicker than `tools`."""
         if isinstance(self._parts, shape.Line):
-            return [shape.value(text) for text in [self._schemas.get(name)] if text is not None]
+            return shape.schema(self._parts.tools, name)
         return [tool["function"].get("parameters") for tool in self.tools if tool["function"]["name"] == name]
-
-    @once
-    def _schemas(self) -> dict[str, Raw]:
-        return shape.schemas(cast(list[Raw], self._parts.tools))
 
     @once
     def tokens(self) -> Json | None:
@@ -146,6 +140,9 @@ class View:
     @once
     def question(self) -> str:
         """The user's words of the task."""
+        parts = self._parts
+        if isinstance(parts, shape.Line):
+            return "\n".join([message.content for message in parts.task.asked])
         return "\n".join(
             message.get("content") or "" for message in self.task.messages if message["role"] == "user"
         )
@@ -154,3 +151,8 @@ class View:
     def said(self) -> list[str]:
         """What the model wrote, turn after turn."""
         return [one.text for one in self.rounds]
+
+    @once
+    def spoken(self) -> str:
+        """The same in one text: what it lacks, no turn has."""
+        return "\n".join(self.said)
