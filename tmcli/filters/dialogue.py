@@ -65,7 +65,7 @@ def invented_reply(view: View) -> str | None:
 
     Marks that the question or a reply wrote first may be quoted: then nobody can tell.
     """
-    if not any([part in view.spoken for part in _PARTS]) or not _INVENTED.search(view.spoken):
+    if not any(part in view.spoken for part in _PARTS) or not _INVENTED.search(view.spoken):
         return None
     shown = [message.content or "" for message in view.talk if message.role != "assistant"]
     for one in view.rounds:

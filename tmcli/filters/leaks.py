@@ -55,7 +55,7 @@ def _foreseen(view: View) -> str | None:
     if not rounds or not (golds or passed):
         return None
     calls = calls_of(view)
-    if any([call.ok for call in calls]):
+    if any(call.ok for call in calls):
         said = said[: len(said) - len(rounds[-1].text)]
         rounds = rounds[:-1]
     said = f"{said}\n{_arguments(calls)}".lower()
