@@ -81,12 +81,12 @@ def test_every_name_is_there(name: str) -> None:
 
 
 UNREADABLE = {
-    "n_turns <": "--keep cannot be read at character 10 (n_turns < >>>)",
-    "x y": "--keep cannot be read at character 3 (x  >>> y)",
+    "n_turns <": "--keep cannot be read at character 10 (n_turns < -->)",
+    "x y": "--keep cannot be read at character 3 (x  --> y)",
     "a ? b": "at character 6",
-    "n_turns > 1 &&\nn_calls >": "at line 2, character 10 (n_calls > >>>)",
+    "n_turns > 1 &&\nn_calls >": "at line 2, character 10 (n_calls > -->)",
     "": "at character 1",
-    "import os": "at character 1 (>>> import os): reserved identifier",
+    "import os": "at character 1 (--> import os): reserved identifier",
     "__import__('os').system('true')": "no function is called",
     "n_turn > 2": "no field is called 'n_turn'; did you mean 'n_turns'?; other keys are record.n_turn",
     "judged.grounded.verdict == 'yes'": "other keys are record.judged",

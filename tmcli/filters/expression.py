@@ -155,7 +155,7 @@ def _unread(text: str, said: str) -> tuple[str, str]:
     lines = text.split("\n")
     shown = lines[min(line, len(lines)) - 1]
     start = max(0, at - 40)
-    mark = f"{shown[start : at - 1]} >>> {shown[at - 1 : at + 39]}".strip()
+    mark = f"{shown[start : at - 1]} --> {shown[at - 1 : at + 39]}".strip()
     place = f"character {at}" if "\n" not in text else f"line {line}, character {at}"
     return f"--keep cannot be read at {place} ({mark}): {what}", "write CEL, as n_turns <= 8 && correct"
 
