@@ -156,3 +156,20 @@ def test_a_full_disk_is_a_sentence(tm: Tm, played: Path, tmp_path: Path) -> None
     assert b"free some space" in full.stderr
     assert b"--resume goes on from there" in full.stderr
     assert full.stdout == b""
+
+
+def test_an_adapter_names_its_base_as_we_do(tmp_path: Path) -> None:
+    """Not by the folder that an embedded model lies in."""
+    from peft import get_peft_model
+
+    from tmcli import checkpoint
+    from tmcli import model as models
+    from tmcli.chat import Chat
+    from tmcli.trainer import lora
+
+    base, tokenizer = models.load("tiny")
+    base.name_or_path = str(tmp_path / "private")
+    adapted = get_peft_model(base, lora(2))
+    checkpoint.save(tmp_path, adapted, Chat(tokenizer), adapter_only=True, base="tiny")
+    config = json.loads((tmp_path / "adapter_config.json").read_bytes())
+    assert config["base_model_name_or_path"] == "tiny"

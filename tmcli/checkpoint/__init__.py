@@ -109,7 +109,7 @@ def save(part: Path, model: Any, chat: Chat, *, adapter_only: bool, base: str = 
     file = part / "adapter_config.json"
     if file.exists():
         config = orjson.loads(file.read_bytes())
-        config["base_model_name_or_path"] = config.get("base_model_name_or_path") or base
+        config["base_model_name_or_path"] = base or config.get("base_model_name_or_path")
         file.write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2) + b"\n")
 
 
