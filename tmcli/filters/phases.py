@@ -42,7 +42,7 @@ def _breaks(rounds: list[Round]) -> list[str]:
             continue
         if one.trained and not one.calls:
             breaks.append(f"turn {one.number}: a trial without a call")
-        if any(call.readable for call in one.calls) and "<trial>" in one.text:
+        if "<trial>" in one.text and any(call.readable for call in one.calls):
             trial = one.number
         if is_execution and one.trained:
             breaks += _known(one, rounds)
