@@ -62,7 +62,9 @@ class Curriculum:
         for task in tasks:
             levels.setdefault(tuple(HARDNESS[word](task) for word in by), {})[task.id] = task
         if not levels:
-            raise InputError("there are no tasks to train on", "see tm tasks --help for where tasks come from")
+            raise InputError(
+                "there are no tasks to train on", "see tm tasks --help for where tasks come from"
+            )
         self.levels = [list(levels[hardness].values()) for hardness in sorted(levels)]
         sums = list(accumulate(map(len, self.levels)))
         self.ends = [round(n_groups * end / sums[-1]) for end in sums]
