@@ -46,7 +46,8 @@ def test_calls_are_answered_until_the_answer() -> None:
     task = sum_task()
     got = episode(said("<trial>see</trial>" + write_call("add", {"a": 0, "b": 1})), ANSWER, task=task)
     assert (got.id, got.stop, got.status, got.prediction) == (f"{task.id}#2", "answer", "ok", "1")
-    assert got.policy == {"name": "player", "sampling": {}, "key": "the key"}
+    limits = {"max_turns": 12, "max_tokens": 4096}
+    assert got.policy == {"name": "player", "sampling": {}, "key": "the key", "limits": limits}
     function = {"name": "add", "arguments": {"a": 0, "b": 1}}
     assert got.messages == [
         {"role": "system", "content": prompt("trial")},

@@ -154,7 +154,7 @@ def test_scores_come_out_and_go_in_again(tm: Tm) -> None:
 def test_stored_rewards_are_not_trusted(tm: Tm) -> None:
     lied = replace(played(0, right=False), reward=5.0, scores={"answer": 1.0})
     metrics = summary(tm, text=lines(lied))
-    assert (metrics["accuracy"], metrics["reward"]) == (0.0, pytest.approx(0.2))
+    assert (metrics["accuracy"], metrics["reward"]) == (0.0, pytest.approx(0.25))
     assert summary(tm, "--reward", "answer=1", text=lines(lied))["reward"] == 0.0
 
 

@@ -272,8 +272,11 @@ def test_repeats_are_counted_within_a_phase() -> None:
 
 def test_a_good_episode() -> None:
     judged = judge(trajectory())
-    assert judged.scores == {"answer": 1.0, "format": 1.0, "trial": 1.0, "repeat": 0.0}
-    assert judged.reward == pytest.approx(1.2)
+    assert judged.scores == {
+        "outcome": 1.0, "answer": 1.0, "format": 1.0, "trial": 1.0, "repeat": 0.0,
+        "recovery": 1.0, "length": 0.0, "forged": 0.0, "guess": 0.0,
+    }  # fmt: skip
+    assert judged.reward == pytest.approx(1.25)
 
 
 def test_outcome_comes_first() -> None:
@@ -285,7 +288,7 @@ def test_outcome_comes_first() -> None:
     assert rewards[1] is not None
     assert rewards[0] > rewards[1] > 0
     rest = sum(abs(weight) for part, weight in DEFAULT_WEIGHTS.items() if part not in OUTCOME)
-    assert rest < DEFAULT_WEIGHTS["answer"]
+    assert rest < DEFAULT_WEIGHTS["outcome"] == 1
 
 
 def test_trials_are_free_but_no_goldmine() -> None:

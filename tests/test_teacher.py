@@ -293,8 +293,9 @@ def test_without_tags_the_last_words_are_the_answer(
     _, got = served(say(ADD, text(final)), task or sum_task(), Limits())
     assert (got.stop, got.prediction, got.status) == ("no_call", final, "ok")
     assert [turn["phase"] for turn in got.turns] == ["execution", "execution"]
-    assert got.scores == {"answer": float(right), "format": 0.5, "trial": 0.0, "repeat": 0.0}
-    assert got.reward == pytest.approx(right + 0.05)
+    parts = {name: got.scores[name] for name in ("answer", "format", "trial", "repeat")}
+    assert parts == {"answer": float(right), "format": 0.5, "trial": 0.0, "repeat": 0.0}
+    assert got.reward == pytest.approx(right + 0.1)  # format, and nothing left unmended
     assert dropped(got) == (None if right else "wrong_answer" if final else "no_answer")
 
 

@@ -131,7 +131,12 @@ async def play(
         status="ok" if failure is None else "invalid",
         failure=failure,
         usage=usage,
-        policy={"name": policy.name, "sampling": policy.sampling, "key": key},
+        policy={
+            "name": policy.name,
+            "sampling": policy.sampling,
+            "key": key,
+            "limits": {"max_turns": limits.max_turns, "max_tokens": limits.max_tokens},
+        },
         tokens=tokens,
     )
 

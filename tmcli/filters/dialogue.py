@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from msgspec import UNSET
 
 from tmcli.filters.rounds import quoted
 from tmcli.filters.view import View
+from tmcli.score.forged import forged, may_be_forged
 
 
 def invalid_status(view: View) -> str | None:
@@ -65,36 +65,13 @@ def invented_reply(view: View) -> str | None:
 
     Marks that the question or a reply wrote first may be quoted: then nobody can tell.
     """
-    if not any(part in view.spoken for part in _PARTS) or not _INVENTED.search(view.spoken):
+    if not may_be_forged(view.spoken):
         return None
     shown = [message.content or "" for message in view.talk if message.role != "assistant"]
     for one in view.rounds:
-        if one.trained:
-            for match in _INVENTED.finditer(one.text):
-                if not any(match[0].strip() in text for text in shown):
-                    return f"turn {one.number} writes {quoted(match[0].strip())}"
+        if one.trained and (mark := forged(one.text, shown)):
+            return f"turn {one.number} writes {quoted(mark)}"
     return None
-
-
-_INVENTED = re.compile(
-    r"</?(?:tool_response|tool_responses|tool_result|tool_output|function_results?|function_response)>"
-    r"|<\|(?:im_start|start_header_id|observation|tool_response|user|eot_id|start)\|>"
-    r"|<start_of_turn>|<\uff5ctool\u2581outputs?\u2581begin\uff5c>|\[/?TOOL_RESULTS\]"
-    r"|(?:</(?:trial|plan)>|^Action(?: Input)?:[^\n]*)\s*\n?\s*Observation:",
-    re.MULTILINE,
-)
-"""Marks of the families of templates for what is told to a model; and `Observation:` behind a call."""
-_PARTS = (
-    "<|",
-    "tool_re",
-    "tool_out",
-    "function_re",
-    "_of_turn",
-    "\uff5ctool",
-    "TOOL_RESULTS",
-    "Observation:",
-)
-"""Each mark has one of these: looking for them is many times quicker."""
 
 
 def no_calls(view: View) -> str | None:

@@ -1,0 +1,157 @@
+"""The calls of an episode with their replies, and what each was good for.
+
+calls = made(trajectory)
+labels(calls, trajectory.prediction)    # direct | useful_trial | wasted_trial, one a call
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
+
+import orjson
+
+from tmcli.protocol import Phase
+from tmcli.records import Json
+
+Label = Literal["direct", "useful_trial", "wasted_trial"]
+
+_NOTHING = ("", "null", "none", "[]", "{}", '""')
+"""Replies (in lower case) that bring nothing: a decoy's, most of all."""
+
+
+class Dialogue(Protocol):
+    """What calls are read from: a trajectory, or what `filter` sees of one."""
+
+    @property
+    def messages(self) -> list[Json]: ...
+    @property
+    def turns(self) -> list[Json]: ...
+
+
+class Made(NamedTuple):
+    """One call of an episode with the reply it got."""
+
+    phase: Phase
+    name: str
+    arguments: Any
+    ok: bool
+    reply: str | None
+    """None: it was never answered."""
+    readable: bool = True
+    """False: the model wrote something that was no call; it was told so."""
+
+    @property
+    def key(self) -> bytes:
+        """Name and canonical arguments: equal calls have equal keys."""
+        try:
+            return orjson.dumps([self.name, self.arguments], default=repr, option=_CANONICAL)
+        except TypeError:  # nested deeper than orjson writes
+            return repr((self.name, self.arguments)).encode()
+
+
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+def made(trajectory: Dialogue) -> list[Made]:
+    """All calls of an episode in order; replies are found by `tool_call_id` within the turn, since
+    some servers count their ids anew every turn."""
+    calls: list[Made] = []
+    for turn, message, replies in played(trajectory):
+        if not turn["calls"]:
+            continue
+        asked = message.get("tool_calls") or []
+        answered = [_id(reply.get("tool_call_id")) for reply in replies]
+        ids = [_id(call.get("id")) for call in asked]
+        if len(ids) > 1 and len(set(ids)) < len(ids):  # no ids of their own: answered in their order
+            ids, answered = [str(i) for i in range(len(ids))], [str(i) for i in range(len(replies))]
+        told = [reply.get("content") for reply in replies]
+        by_id = dict(zip(answered, told, strict=True))
+        rest: list[str | None] = []
+        if len(turn["calls"]) > len(asked):
+            rest = [text for one, text in zip(answered, told, strict=True) if one not in ids]
+        for i, call in enumerate(turn["calls"]):
+            readable = i < len(asked)
+            if readable:
+                reply = by_id.get(ids[i])
+            else:
+                reply = rest[i - len(asked)] if i - len(asked) < len(rest) else None
+            ok = readable and call.get("ok") is True
+            calls.append(Made(turn["phase"], call["name"], call.get("arguments"), ok, reply, readable))
+    return calls
+
+
+def _id(value: Any) -> str:
+    """The id of a call, whatever a server made of it."""
+    return value if value.__class__ is str else repr(value)
+
+
+def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:
+    """(turn, assistant message, the tool messages after it) of each turn that was played.
+
+    A task may bring assistant messages of its own, so turns are matched from the end.
+    """
+    spans: list[tuple[Json, list[Json]]] = []
+    replies: list[Json] = []
+    for message in trajectory.messages:
+        role = message["role"]
+        if role == "assistant":
+            replies = []
+            spans.append((message, replies))
+        elif role == "tool":
+            replies.append(message)
+    turns = trajectory.turns
+    for turn, (message, replies) in zip(turns, spans[-len(turns) or len(spans) :], strict=False):
+        yield turn, message, replies
+
+
+def labels(calls: list[Made], prediction: str | None) -> list[Label]:
+    """What each call was good for, by cheap rules.
+
+    `direct`: a call of the execution phase. A trial is useful when it repeats no call, brings a reply
+    not seen before, and is used later (its tool is called in execution, or something it found is passed
+    to a later call or is the answer) or rules the tool out (an error or an empty reply, and the tool is
+    left alone for good). Every other trial is wasted.
+    """
+    out: list[Label] = []
+    keys: set[bytes] = set()
+    replies: set[str | None] = {None}
+    for i, call in enumerate(calls):
+        if call.phase == "execution":
+            out.append("direct")
+        else:
+            later = calls[i + 1 :]
+            again = [after.phase for after in later if after.readable and after.name == call.name]
+            ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
+            used = "execution" in again or (call.ok and found(call, later, prediction))
+            new = call.readable and call.key not in keys and call.reply not in replies
+            out.append("useful_trial" if new and (used or ruled_out) else "wasted_trial")
+        keys.add(call.key)
+        replies.add(call.reply)
+    return out
+
+
+def found(call: Made, later: list[Made], prediction: str | None) -> bool:
+    """Does a later call or the answer hold a value that this reply brought (and the call itself did not)?"""
+    own = set(values(call.arguments))
+    wanted = {value for after in later for value in values(after.arguments)} | {(prediction or "").strip()}
+    return any(
+        re.search(rf"(?<!\w){re.escape(value)}(?!\w)", call.reply or "", re.IGNORECASE)
+        for value in wanted - own
+        if any(map(str.isalnum, value))
+    )
+
+
+def values(arguments: Any) -> Iterator[str]:
+    """The texts and numbers in an argument object, however deep."""
+    if isinstance(arguments, (dict, list)):
+        for value in arguments.values() if isinstance(arguments, dict) else arguments:
+            yield from values(value)
+    elif isinstance(arguments, (str, int, float)) and not isinstance(arguments, bool):
+        yield str(arguments).strip()
+
+
+def repeated(calls: list[Made]) -> int:
+    """Calls that repeat an earlier one of their phase: doing in execution what was tried is no repeat."""
+    return len(calls) - len({(call.phase, call.key) for call in calls})

@@ -1,0 +1,225 @@
+"""The named parts that a reward may weigh, each with its formula.
+
+    PARTS["trial"].of(Case.of(trajectory))    # 1.0
+    print(explained())                        # all of them, a line each
+
+Where a part counts faults, it counts them, and takes no share of the turns or calls: a share is mended by
+padding the episode with harmless turns. n faults cost 1 - 1/(1 + n): the first most, each further one
+something, and nothing makes up for them. The parts are ours; ToolMaster's are not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tmcli.protocol import CANNOT, Phase
+from tmcli.records import Task, Trajectory, task_of
+from tmcli.score.answers import correct
+from tmcli.score.calls import Label, Made, found, labels, made, played, repeated, values
+from tmcli.score.forged import forged
+from tmcli.score.subgoals import earned, solve
+
+FREE_SHARE = 0.75
+"""Of an episode's limits: what may be spent without a cost."""
+MOST_SAID = 200
+"""Characters that an answer may have beyond twice its gold before it counts as a list of guesses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An episode, read once for all parts."""
+
+    trajectory: Trajectory
+    task: Task
+    calls: list[Made]
+    marks: list[Label]
+
+    @classmethod
+    def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
+        calls = made(trajectory)
+        return cls(trajectory, task or task_of(trajectory), calls, labels(calls, trajectory.prediction))
+
+    @property
+    def tools(self) -> set[str]:
+        """Names of the tools that were shown."""
+        return {tool["function"]["name"] for tool in self.trajectory.tools}
+
+
+class Part(NamedTuple):
+    """One part of a reward."""
+
+    meaning: str
+    """In a line, for help and README."""
+    phases: tuple[Phase, ...]
+    """Whose tokens it is credited to where the two phases have advantages of their own."""
+    of: Callable[[Case], float | None]
+    """None: not known, or it does not apply."""
+
+
+# ---- what came of it -------------------------------------------------------------------------------
+
+
+def answer(case: Case) -> float | None:
+    right = correct(case.trajectory.prediction, case.task.answer, case.task.check)
+    return None if right is None else float(right)
+
+
+def outcome(case: Case) -> float | None:
+    """`answer` where it can be judged, else `solve_f1`; less credulous than both, since a policy is trained
+    on it. Of `contains`, which looks for the gold anywhere, a long list of guesses is wrong; of sub-goals, a
+    reply finds nothing that it only echoes."""
+    right = answer(case)
+    if right is None:
+        return earned(case.calls, case.task)
+    if right and case.task.check == "contains" and _stuffed(case):
+        return 0.0
+    return right
+
+
+def _stuffed(case: Case) -> bool:
+    """Could the answer be so long only to hold many?"""
+    longest = max(map(len, case.task.answer))
+    return len(case.trajectory.prediction or "") > 2 * longest + MOST_SAID
+
+
+def _solve(i: int) -> Callable[[Case], float | None]:
+    def part(case: Case) -> float | None:
+        solved = solve(case.calls, case.task.subgoals or {})
+        return None if solved is None else solved[i]
+
+    return part
+
+
+# ---- how it was come by ----------------------------------------------------------------------------
+
+
+def protocol(case: Case) -> float:
+    """1/(1 + n), n turns that did not keep it (`repaired` is not enough); an end without <answer> is one."""
+    turns = case.trajectory.turns
+    kept = [turn.get("state", "ok") == "ok" for turn in turns]
+    if kept and case.trajectory.stop != "answer":
+        kept[-1] = False
+    return 1 / (1 + kept.count(False)) if kept else 0.0
+
+
+def trial(case: Case) -> float:
+    """1 where a trial paid off, less n/(1 + n) for n idle ones; 0 without trials.
+
+    It pays off when it is useful (`labels`), and its tool then worked in execution, or what it found was
+    passed on or answered. Ruling a tool out is free, and earns nothing: an error is too easily had. Idle are
+    the wasted ones, those of tools that were never shown, and useful ones beyond one a tool.
+    """
+    paid, free, idle = False, 0, 0
+    tools = case.tools
+    for i, (call, mark) in enumerate(zip(case.calls, case.marks, strict=True)):
+        if mark == "direct":
+            continue
+        if mark == "wasted_trial" or call.name not in tools:
+            idle += 1
+            continue
+        free += 1
+        paid = paid or _paid(case, i)
+    return paid - _cost(idle + max(0, free - max(1, len(tools))))
+
+
+def _paid(case: Case, i: int) -> bool:
+    call, later = case.calls[i], case.calls[i + 1 :]
+    worked = any(one.ok and one.phase == "execution" and one.name == call.name for one in later)
+    return worked or (call.ok and found(call, later, case.trajectory.prediction))
+
+
+def repeat(case: Case) -> float:
+    return _cost(repeated(case.calls))
+
+
+def recovery(case: Case) -> float | None:
+    """1/(1 + n), n failed calls that nothing mended: no later call of the same tool, or with a value of the
+    failed one, worked, and it was no trial that ruled its tool out. 1 where none failed: to fail and mend
+    never earns more than not to fail. None without calls."""
+    if not case.calls:
+        return None
+    return 1 / (1 + len(unmended(case)))
+
+
+def unmended(case: Case) -> list[Made]:
+    """The failed calls that were never overcome."""
+    return [
+        call
+        for i, (call, mark) in enumerate(zip(case.calls, case.marks, strict=True))
+        if call.readable and not call.ok and mark != "useful_trial" and not _mended(call, case.calls[i + 1 :])
+    ]
+
+
+def _mended(call: Made, later: list[Made]) -> bool:
+    own = {value for value in values(call.arguments) if len(value) > 2}
+    return any(
+        one.ok and (one.name == call.name or not own.isdisjoint(values(one.arguments))) for one in later
+    )
+
+
+def length(case: Case) -> float:
+    """0 up to three quarters of the limits of turns and tokens, then rising evenly to 1 where one is met (as
+    DAPO's soft overlong punishment, arXiv 2503.14476, formula 13). To be short is worth nothing by itself."""
+    trajectory = case.trajectory
+    if trajectory.stop in ("max_turns", "length"):
+        return 1.0
+    limits = trajectory.policy.get("limits") or {}
+    tokens = (trajectory.tokens or {}).get("ids") or []
+    spent = max(
+        used / limits[name] if limits.get(name) else 0.0
+        for name, used in (("max_turns", len(trajectory.turns)), ("max_tokens", len(tokens)))
+    )
+    return min(1.0, max(0.0, (spent - FREE_SHARE) / (1 - FREE_SHARE)))
+
+
+def forgery(case: Case) -> float:
+    return _cost(forged_turns(case.trajectory))
+
+
+def forged_turns(trajectory: Trajectory) -> int:
+    """Turns in which the model wrote a tool's reply or another role's turn itself."""
+    shown = [
+        message.get("content") or "" for message in trajectory.messages if message["role"] != "assistant"
+    ]
+    said = (message.get("content") or "" for _, message, _ in played(trajectory))
+    return sum(forged(text, shown) is not None for text in said)
+
+
+def guess(case: Case) -> float:
+    """1 where there were tools and none was called, but for a right "cannot be done"."""
+    if case.calls or not case.trajectory.tools:
+        return 0.0
+    return 0.0 if CANNOT in case.task.answer and answer(case) else 1.0
+
+
+def _cost(faults: int) -> float:
+    return 1 - 1 / (1 + faults)
+
+
+BOTH: tuple[Phase, ...] = ("trial", "execution")
+PARTS: dict[str, Part] = {
+    "outcome": Part("answer, or where nobody can tell solve_f1; wary of tricks", BOTH, outcome),
+    "answer": Part("1 right, 0 wrong", BOTH, answer),
+    "format": Part("1/(1+n), n turns against the protocol", BOTH, protocol),
+    "trial": Part("1 where a trial paid off, less n/(1+n) for n idle trials", ("trial",), trial),
+    "repeat": Part("n/(1+n), n calls made before in the same phase", BOTH, repeat),
+    "recovery": Part("1/(1+n), n failed calls that nothing mended", ("execution",), recovery),
+    "length": Part("0 to 1 over the last quarter of the turns and tokens allowed", ("execution",), length),
+    "forged": Part("n/(1+n), n turns with a made-up tool reply or role", BOTH, forgery),
+    "guess": Part("1 where it ended without any call", ("execution",), guess),
+    "solve_p": Part("FTRL's precision of sub-goals (1 without calls)", BOTH, _solve(0)),
+    "solve_r": Part("FTRL's recall of sub-goals", BOTH, _solve(1)),
+    "solve_f1": Part("FTRL's F1 of sub-goals", BOTH, _solve(2)),
+}
+"""All there are; `solve_*` only on tasks with sub-goals."""
+
+
+def explained() -> str:
+    """The parts as help tells them.
+
+    >>> explained().splitlines()[1]
+    'answer    1 right, 0 wrong'
+    """
+    return "\n".join(f"{name:<9} {part.meaning}" for name, part in PARTS.items())
