@@ -19,7 +19,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -104,8 +104,7 @@ def parse(content: str) -> Turn:
     state: State = "ok"
     said: list[str] = []
     end = 0
-    for match in _CALL.finditer(content):
-        call = read_call(match.group(1))
+    for match, call in _calls(content):
         if isinstance(call, Fault):
             faults.append(call)
             state = "invalid"
@@ -117,6 +116,23 @@ def parse(content: str) -> Turn:
             state = "repaired"
     text = "".join([*said, content[end:]]).rstrip()
     return describe(text, tuple(calls), tuple(faults), state)
+
+
+def call_ends(content: str) -> list[tuple[str, int]]:
+    """Name and end of each call that `parse` reads; the end of one that nothing closes is its last word's.
+
+    >>> call_ends('<tool_call>{"name": "f"}</tool_call> <tool_call>?</tool_call>')
+    [('f', 36)]
+    """
+    return [
+        (call[0].name, len(content[: match.end()].rstrip()))
+        for match, call in _calls(content)
+        if not isinstance(call, Fault)
+    ]
+
+
+def _calls(content: str) -> Iterator[tuple[re.Match[str], tuple[Call, bool] | Fault]]:
+    return ((match, read_call(match.group(1))) for match in _CALL.finditer(content))
 
 
 def describe(
