@@ -27,9 +27,10 @@ from tmcli.errors import PolicyFailure, UsageError
 from tmcli.http import Patience, TooLong, allow_many_files
 from tmcli.meter import CHARS_PER_TOKEN, Meter
 from tmcli.policies import Sampling, Service
-from tmcli.policies.openai import outcomes, troubles
+from tmcli.policies.openai import troubles
 from tmcli.policies.openai.conversation import Conversation
 from tmcli.policies.openai.dialect import Dialect
+from tmcli.policies.openai.form import CHAT, Form
 from tmcli.policies.openai.names import addresses, split
 from tmcli.policies.openai.outcomes import Outcome, Unfit
 from tmcli.policies.openai.pool import Pool, Stick
@@ -60,7 +61,9 @@ class OpenAI:
         patience: Patience | None = None,
         service: Service = Service(),
         meter: Meter | None = None,
+        form: Form = CHAT,
     ) -> None:
+        self.form = form
         self.settings = sampling
         self.meter = Meter() if meter is None else meter
         self.patience = _patience() if patience is None else patience
@@ -73,7 +76,7 @@ class OpenAI:
         self._keyless = not key and self.official
         self.dialect = Dialect(sampling, service, official=self.official)
         most = _at_once(service.at_once, len(urls))
-        servers = [Server(url, key, most, self.patience) for url in urls]
+        servers = [Server(url, key, most, self.patience, form) for url in urls]
         shown = ",".join(server.shown for server in servers)
         self.name = f"{self.model}@{shown}" if given else self.model
         self._echo = key.encode() if len(key) >= KEY_CHARS else b""
@@ -189,7 +192,7 @@ class OpenAI:
             self.pool.drop(turn)
             raise
         data = answer.data.replace(self._echo, b"***") if self._echo else answer.data
-        outcome = outcomes.read(answer.status, data)
+        outcome = self.form.read(answer.status, data)
         if outcome.then == "moved" and (to := answer.headers.get("location", "").partition("?")[0]):
             return replace(outcome, trouble=f"{outcome.trouble}, it is at {to}")
         if outcome.then != "again":

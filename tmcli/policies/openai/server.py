@@ -19,6 +19,7 @@ import httpx
 
 from tmcli.http import Client, Patience
 from tmcli.policies.openai.breaker import Breaker
+from tmcli.policies.openai.form import CHAT, Form
 from tmcli.policies.openai.limiter import Limiter
 
 
@@ -35,9 +36,9 @@ class Turn:
 class Server:
     """One base URL: its connections, its limit, its health."""
 
-    def __init__(self, url: httpx.URL, key: str, most: int, patience: Patience) -> None:
+    def __init__(self, url: httpx.URL, key: str, most: int, patience: Patience, form: Form = CHAT) -> None:
         self.shown = str(url.copy_with(userinfo=b"", query=None, fragment=None))
-        self.target = url.copy_with(userinfo=b"", path=f"{url.path.rstrip('/')}/chat/completions")
+        self.target = url.copy_with(userinfo=b"", path=form.path(url.path.rstrip("/")))
         self.limiter = Limiter(most)
         self.breaker = Breaker(patience)
         self.trouble = ""
