@@ -25,7 +25,7 @@ user: How many shelves has room 0?
    answer: 0 shelves
 
 right: 0 shelves (stop: answer); accepted: 0 shelves
-reward 1.17 = answer 1  format 0.667  trial 1  repeat 0
+reward 1.2 = outcome 1  answer 1  format 0.5  trial 1  repeat 0  recovery 1  length 0  forged 0  guess 0
 
 """
 
