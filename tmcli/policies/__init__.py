@@ -21,8 +21,9 @@ from tmcli.protocol import Style, Turn
 from tmcli.records import Json, Task
 
 Finish = Literal["stop", "length", "refusal"]
-Calls = Literal["auto", "native", "text"]
-"""How calls travel to a server: in the API's own fields, or written in the text."""
+Calls = Literal["auto", "native", "text", "tokens"]
+"""How calls travel to a server: in the API's own fields, written in the text, or in token ids of the whole
+dialogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,10 @@ def load(
         from tmcli.policies.local import Local
 
         return Local.load(name, sampling)
+    if service.protocol == "tokens":
+        from tmcli.policies.served import Served
+
+        return Served(name, sampling, service=service, meter=meter)
     from tmcli.policies.openai import OpenAI
 
     return OpenAI(name, sampling, service=service, meter=meter)

@@ -114,11 +114,11 @@ class Serving:
     """How a model behind a server is asked."""
 
     protocol: Annotated[
-        Literal["auto", "native", "text"],
+        Literal["auto", "native", "text", "tokens"],
         typer.Option(
             "--protocol",
             help="How calls travel: native, in the API's own fields; text, for servers without tools; auto"
-            " asks the server.",
+            " asks the server. tokens: dialogues go to vLLM or SGLang as token ids, and come back so.",
         ),
     ] = "auto"
     extra_body: Annotated[
