@@ -28,6 +28,7 @@ Head and prototypes are kept in the trainer's checkpoints and thrown away at the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -79,7 +80,7 @@ class Compass(torch.nn.Module):
             return self.head.weight.sum() * 0  # with a gradient, as on every other process
         c = classes[calls]
         with torch.autocast(hidden.device.type, enabled=False):
-            z = normalize(self.head(hidden[calls].float()), dim=-1)  # (N, d)
+            z = normalize(self.head(hidden[calls].to(self.head.weight.dtype)), dim=-1)  # (N, d)
             total = torch.zeros_like(self.sums).index_add(0, c, z)  # (K, d)
             here = torch.zeros_like(self.known).index_fill(0, c, True)
             zbar = normalize(total, dim=-1)
@@ -113,7 +114,7 @@ class Compass(torch.nn.Module):
         self.known |= here[:, 0]
         self.sums.zero_()
 
-    def sums_since(self) -> dict[str, tuple[float, float]]:
+    def metrics(self) -> dict[str, tuple[float, float]]:
         """What the calls measured since this was last asked: name -> (sum, count)."""
         seen, self._seen = self._seen, {}
         return seen
@@ -138,7 +139,7 @@ def _separation(
         return zbar.sum() * 0
     own = torch.eye(len(mu), dtype=torch.bool, device=mu.device)
     scores = (zbar @ mu.T / TEMPERATURE).masked_fill(own | ~there, -torch.inf)  # (K, K)
-    logs: torch.Tensor = scores[here].logsumexp(-1).mean() - torch.tensor(float(n_others)).log()
+    logs: torch.Tensor = scores[here].logsumexp(-1).mean() - math.log(n_others)
     return logs
 
 
