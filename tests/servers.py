@@ -66,7 +66,7 @@ class ModelServer:
         self.paths: list[str] = []
         self.times: list[float] = []
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = Threads(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -96,7 +96,9 @@ class ModelServer:
             return self.troubles.pop(0) if self.troubles else None
 
 
-class _Server(ThreadingHTTPServer):
+class Threads(ThreadingHTTPServer):
+    """A server that answers each connection in a thread of its own."""
+
     request_queue_size = 128  # many episodes connect at once
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tmcli.chat import Chat
-from tmcli.errors import PolicyFailure, UsageError
+from tmcli.errors import PolicyFailure, RunError, UsageError
 from tmcli.http import Patience
 from tmcli.meter import Meter
 from tmcli.policies import Reply, Sampling, Service
@@ -109,7 +109,11 @@ class Served:
     async def probed(self) -> None:
         """Wait for the one probe that all episodes wait for; when it fails the next episode asks again."""
         probing = self._probing
-        if probing is None or (probing.done() and (probing.cancelled() or probing.exception())):
+        if probing is not None and probing.done():
+            if not probing.cancelled() and probing.exception() is None:
+                return
+            probing = None
+        if probing is None:
             probing = self._probing = asyncio.create_task(probe(self))
             probing.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.shield(probing)
@@ -131,6 +135,10 @@ class Served:
             choice = await self.server.complete(self.engine.body(ids, asked, self.adapter), stick)
         except Unfit as unfit:
             raise PolicyFailure(unfit.problem) from unfit
+        except UsageError as error:
+            if not self.adapter or self.adapter not in error.problem:
+                raise
+            raise RunError(error.problem, "the server was started anew: go on with --resume") from error
         if choice["message"] and (n := tokens(choice)[0]) != len(ids):
             raise PolicyFailure(f"{self.name} counts {n} tokens of a prompt that has {len(ids)}")
         if choice["finish_reason"] == "stop":  # what the model itself counts as an end, as its server knows
