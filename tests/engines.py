@@ -3,8 +3,8 @@
     with Engine("vllm", model, "tiny") as engine:
         Served(engine.url, sampling)
 
-Only what `tmcli.policies.served` uses, as vLLM 0.32 answered it and as SGLang's documents say. `spoil` changes
-an answer before it goes out; adapters are loaded with PEFT onto copies of the model.
+Only what `tmcli.policies.served` uses, as vLLM 0.32 answered it and as the documents of SGLang say. `spoil`
+changes an answer before it goes out; adapters are loaded with PEFT onto copies of the model.
 """
 
 from __future__ import annotations
