@@ -62,6 +62,16 @@ def test_the_way_back_through_any_drift(task: Task, kinds: list[str], seed: int)
     assert given.of(drifted) == dict.fromkeys(found, "a")  # a file has true names too
 
 
+def test_a_look_alike_may_have_the_name_that_a_tool_had() -> None:
+    task = python_task("look_up", "find")
+    layers: list[Json] = [
+        {"kind": "rename", "tools": {"look_up": "find"}, "parameters": {}},
+        {"kind": "decoy", "of": {"find": "look_up"}, "places": {"find": 1}, "empty": {"find": {}}},
+    ]
+    drifted = replace(task, env={**task.env, "schemas": python_task("find").tools, "drift": layers})
+    assert FunctionClasses({"find": "search"}).of(drifted) == {"look_up": "search"}
+
+
 def test_a_file_alone_says(tmp_path: Path) -> None:
     file = tmp_path / "classes.json"
     file.write_text(json.dumps({"look": "zeta", "find_book": "alpha", "other": "alpha"}))
