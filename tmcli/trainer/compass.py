@@ -98,7 +98,8 @@ class Compass(torch.nn.Module):
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimizer's steps be ours: before each, processes share their gradients; after it,
-        prototypes move."""
+        prototypes move. We go to where its parameters are."""
+        self.to(optimizer.param_groups[0]["params"][0].device)
         optimizer.register_step_pre_hook(lambda *_: self._share())
         optimizer.register_step_post_hook(lambda *_: self.step())
 
@@ -114,7 +115,7 @@ class Compass(torch.nn.Module):
         self.known |= here[:, 0]
         self.sums.zero_()
 
-    def metrics(self) -> dict[str, tuple[float, float]]:
+    def sums_since(self) -> dict[str, tuple[float, float]]:
         """What the calls measured since this was last asked: name -> (sum, count)."""
         seen, self._seen = self._seen, {}
         return seen
