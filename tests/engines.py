@@ -74,6 +74,8 @@ class Engine:
             own = "/v1" if self.kind == "vllm" else ""
             if path in (f"{own}/load_lora_adapter", f"{own}/unload_lora_adapter") and self.takes_adapters:
                 return self._adapter(path, body)
+            if path in ("/collective_rpc", "/update_weights_from_disk", "/reset_prefix_cache"):
+                return self._weights(path, body)
             if (self.kind, path) == ("vllm", "/v1/completions"):
                 self.requests.append(body)
                 return self._vllm(body)
@@ -124,6 +126,14 @@ class Engine:
         from peft import PeftModel
 
         self.adapters[name] = PeftModel.from_pretrained(deepcopy(self.model), body["lora_path"]).eval()
+        return {"success": True}
+
+    def _weights(self, path: str, body: Json) -> Json:
+        from transformers import AutoModelForCausalLM
+
+        if path != "/reset_prefix_cache":
+            folder = body["model_path"] if self.kind == "sglang" else body["kwargs"]["weights_path"]
+            self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
         return {"success": True}
 
     # ---- the model ---------------------------------------------------------------------------------

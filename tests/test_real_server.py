@@ -55,6 +55,7 @@ def served(log: Path, *words: str | Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    env |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_SERVER_DEV_MODE": "1"}
     with log.open("wb") as out:
         command = [str(word) for word in (*words, "--host", "127.0.0.1", "--port", port)]
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
@@ -124,3 +125,41 @@ def test_vllm(parser: bool, tm: Tm, tmp_path: Path) -> None:
     with served(tmp_path / "log", VLLM, "serve", folder, *options) as url:
         assert play(tm, f"m@{url}") == {"native" if parser else "text"}
         assert play(tm, f"m@{url}", "--protocol", "text") == {"text"}
+
+
+@pytest.mark.skipif(not VLLM, reason="TM_TEST_VLLM does not name a vllm")
+def test_vllm_in_token_ids(tm: Tm, tmp_path: Path) -> None:
+    """Ids and log-probabilities are those of a forward pass here, of an adapter and of whole weights, too."""
+    import torch
+    from test_token_ids import adapted, sampled, say_once, scores
+
+    from tmcli import model
+    from tmcli.policies import Sampling
+    from tmcli.policies.served import Served
+
+    weights, _ = model.load("smollm2", dtype=torch.float32)
+    folder = saved(tmp_path / "model", "smollm2", BLIND)
+    options = ["--max-model-len", "4096", "--dtype", "float32", "--enforce-eager", "--enable-lora"]
+    options += ["--logprobs-mode", "processed_logprobs"]
+    with served(tmp_path / "log", VLLM, "serve", folder, *options) as url:
+        assert play(tm, f"{folder}@{url}", "--protocol", "tokens") == {"tokens"}
+        policy = Served(url, Sampling(temperature=0.7, max_new_tokens=12))
+
+        def exact(expected: torch.nn.Module) -> bool:
+            tokens = say_once(policy)
+            return sampled(tokens) == pytest.approx(scores(expected, tokens, 0.7), abs=1e-3)
+
+        assert exact(weights)
+        for seed in (1, 2):
+            other = adapted(tmp_path / "adapter", weights, seed)
+            assert not exact(other)
+            policy.sync(tmp_path / "adapter")
+            assert exact(other)
+        policy.weights.drop()
+        policy.adapter = ""
+        with torch.no_grad():
+            weights.model.layers[3].mlp.down_proj.weight.mul_(0.5)
+        weights.save_pretrained(tmp_path / "whole")
+        assert not exact(weights)
+        policy.sync(tmp_path / "whole")
+        assert exact(weights)

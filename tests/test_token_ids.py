@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -154,8 +155,6 @@ def test_an_answer_ends_where_the_context_does(tiny: tuple[Any, Any]) -> None:
 
 def adapted(folder: Path, model: Any, seed: int) -> Any:
     """An adapter that changes something, in a folder."""
-    from copy import deepcopy
-
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
@@ -186,9 +185,21 @@ def test_weights_are_brought_over(engine: Engine, tiny: tuple[Any, Any], tmp_pat
         say_once(policy)
 
 
-def test_what_is_no_adapter_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_a_whole_model_is_brought_over(engine: Engine, tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    model = deepcopy(tiny[0])
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight.mul_(-3)
+    model.save_pretrained(tmp_path)
+    policy = served(engine, Sampling(temperature=1.0, max_new_tokens=10))
+    policy.sync(tmp_path)
+    after = say_once(policy)
+    assert sampled(after) == pytest.approx(scores(model, after), abs=1e-4)
+    assert sampled(after) != pytest.approx(scores(tiny[0], after), abs=1e-3)
+
+
+def test_a_folder_without_weights_is_refused(engine: Engine, tmp_path: Path) -> None:
     policy = served(engine, Sampling())
-    with pytest.raises(UsageError, match="holds no adapter; servers take adapters only"):
+    with pytest.raises(UsageError, match="holds no weights"):
         policy.sync(tmp_path)
 
 
@@ -197,7 +208,7 @@ def test_a_server_without_adapters_is_told_how_to_start(
 ) -> None:
     engine.takes_adapters = False
     adapted(tmp_path, tiny[0], 0)
-    with pytest.raises(UsageError, match=r"takes no adapter.*start it with .*--enable-lora --max-lora-rank"):
+    with pytest.raises(UsageError, match=r"does not take an adapter.*start it with .*--enable-lora"):
         served(engine, Sampling()).sync(tmp_path)
 
 
@@ -338,10 +349,11 @@ def test_every_option_is_said(engine: Engine) -> None:
 # ---- on the command line -------------------------------------------------------------------------
 
 
-def test_a_rollout_through_token_ids(engine: Engine, tm: Tm) -> None:
+def test_a_rollout_through_token_ids(tiny: tuple[Any, Any], tm: Tm) -> None:
     limits = ("--max-new-tokens", "8", "--max-turns", "2")
-    words = ("rollout", "--policy", f"tiny@{engine.url}", "--protocol", "tokens", "--tasks", "unseen")
-    done = tm(*words, "-n", "2", *limits)
+    with Engine("vllm", *tiny, "tiny") as engine:
+        words = ("rollout", "--policy", f"tiny@{engine.url}", "--protocol", "tokens", "--tasks", "unseen")
+        done = tm(*words, "-n", "2", *limits)
     assert done.returncode == 0, done.stderr.decode()
     for episode in records(done.stdout):
         tokens = episode["tokens"]

@@ -1,8 +1,8 @@
 """A model behind vLLM or SGLang, asked with token ids: what it samples is never tokenised again.
 
-    Served("Qwen/Qwen3-8B@http://localhost:8000/v1", sampling)          # `--protocol tokens`
-    policy = Served("http://localhost:8000/v1", sampling, chat=chat)    # the model that it serves, for rl
-    policy.sync(folder)                                                 # from now on with this adapter
+    Served("Qwen/Qwen3-8B@http://localhost:8000/v1", sampling)       # `--protocol tokens`
+    policy = Served("http://localhost:8000/v1", sampling, chat)      # the model that it serves, for rl
+    policy.sync(folder)                                              # with these weights from now on
 
 The prompt is rendered here, as for a local model, and sent as ids; ids and log-probabilities come back, so
 `tokens` of a trajectory are exact. The server's chat template and tool parser play no part. The connections
@@ -30,10 +30,10 @@ from tmcli.policies.openai.dialect import LIMITS
 from tmcli.policies.openai.names import addresses, split
 from tmcli.policies.openai.outcomes import Unfit, finish
 from tmcli.policies.openai.usage import tokens
-from tmcli.policies.served.adapters import Adapters
 from tmcli.policies.served.engines import ENGINES, Asked
 from tmcli.policies.served.facts import look
 from tmcli.policies.served.probe import probe
+from tmcli.policies.served.weights import Weights
 from tmcli.prices import default_url
 from tmcli.records import Json, Task
 
@@ -70,7 +70,7 @@ class Served:
             meter=meter,
             form=self.engine.form,
         )
-        self.adapters = Adapters(facts.kind, urls, key)
+        self.weights = Weights(facts.kind, urls, key)
         self.chat = Chat(_tokenizer(facts.model, facts.root)) if chat is None else chat
         self._probing: asyncio.Task[None] | None = None
 
@@ -86,15 +86,15 @@ class Served:
     @property
     def adapter(self) -> str:
         """The adapter's name that requests ask for; empty: the model as it is."""
-        return self.adapters.name
+        return self.weights.adapter
 
     @adapter.setter
     def adapter(self, name: str) -> None:
-        self.adapters.name = name
+        self.weights.adapter = name
 
     def sync(self, folder: Path) -> None:
-        """Answer with the adapter in `folder` from now on. No episode is open."""
-        self.adapters.sync(folder)
+        """Answer with the adapter or the model in `folder` from now on. No episode is open."""
+        self.weights.sync(folder)
 
     def open(self, task: Task, sample: int) -> ServedConversation:
         return ServedConversation(self, task, sample)
@@ -104,7 +104,7 @@ class Served:
             self._probing.cancel()
             await asyncio.wait([self._probing])
         await self.server.aclose()
-        await asyncio.to_thread(self.adapters.drop)
+        await asyncio.to_thread(self.weights.drop)
 
     async def probed(self) -> None:
         """Wait for the one probe that all episodes wait for; when it fails the next episode asks again."""
