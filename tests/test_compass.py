@@ -7,7 +7,9 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,13 @@ from conftest import environment
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peft import get_peft_model
+from test_grpo import COMPLETIONS, MASKS, PROMPTS, Fixed, trained
 from transformers import LlamaConfig
 
 from tmcli import model as models
-from tmcli.trainer import lora
+from tmcli.trainer import attention, lora
 from tmcli.trainer.compass import DIMENSION, MEMORY, SEPARATION, TEMPERATURE, Compass, tapped
+from tmcli.trainer.grpo import Grpo
 
 WIDTH, N_CLASSES = 24, 5
 
@@ -208,6 +212,59 @@ def test_the_tap_has_the_hidden_states_of_the_pass(adapted: bool) -> None:
     assert tap.hidden is kept  # outside of it nothing is kept
 
 
+# ---- in the trainer ------------------------------------------------------------------------------
+
+
+CLASSES = [[k % 3 if m and j % 11 == 5 else -1 for j, m in enumerate(mask)] for k, mask in enumerate(MASKS)]
+
+
+class Calling(Fixed):
+    """Episodes with calls, and nothing to learn from their rewards: what is left is the compass's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch = replace(self.batch, rewards={"joint": [1.0] * 8}, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("end_to_end", "more"),
+    [(True, {}), (False, {}), (True, {"gradient_checkpointing": True}), (True, {"num_iterations": 2})],
+)
+def test_the_trainer_learns_its_gradient_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_to_end: bool, more: dict[str, Any]
+) -> None:
+    """Rows end to end or padded, with activations computed again, against rows that go one by one."""
+    model, _ = models.load("tiny", dtype=torch.float32)
+    made = Compass(model, 3, 0.5)
+    assert made.layer == 1
+    for start in (0, 4):  # the passes of the first step
+        hidden, classes = [], []
+        for i in range(start, start + 4):
+            prompt = PROMPTS[i // 4]
+            with tapped(model, made.layer) as tap:
+                model(torch.tensor([[*prompt, *COMPLETIONS[i]]]))
+            hidden.append(tap.hidden)
+            classes += [-1] * len(prompt) + CLASSES[i]
+        (made.weight * made.loss(torch.cat(hidden), torch.tensor(classes)) / 2).backward()
+    due = {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert due
+    assert not any("layers.1" in name for name in due)
+
+    monkeypatch.setattr(attention, "keeps_rows_apart", lambda model: end_to_end)
+    used = Compass(model, 3, 0.5)
+    trainer, log, kept = trained(
+        Grpo, tmp_path, Calling(), full=True, auxiliary=used, max_grad_norm=0, **more
+    )
+    for name, gradient in kept.steps[0].items():
+        torch.testing.assert_close(gradient, due.get(name, torch.zeros_like(gradient)), rtol=1e-3, atol=1e-6)
+    assert not any(used.sums.flatten())
+    assert used.known.all()
+    assert not torch.equal(used.head.weight, made.head.weight)  # the optimizer moves it too
+    assert all(line["compass/variation"] > 0 and 0 <= line["compass/accuracy"] <= 1 for line in log)
+    plain = models.load("tiny", dtype=torch.float32)[0].state_dict().keys()
+    assert trainer.model.state_dict().keys() == plain  # none of it is saved
+
+
 # ---- steps, processes, resume --------------------------------------------------------------------
 
 
@@ -278,6 +335,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow  # each of them loads torch
 def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     alone = compass()
     losses = steps(alone, 4)
