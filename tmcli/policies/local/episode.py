@@ -1,0 +1,55 @@
+"""One conversation as the model sees it: ids, which of them were sampled, and what is cached of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from tmcli.policies import Finish
+from tmcli.records import Json
+
+
+@dataclass(slots=True, eq=False)
+class Episode:
+    """The state of one conversation."""
+
+    number: int
+    """Conversations are counted as they open: a row's rank among those that come at once."""
+    seed: int
+    tools: list[Json]
+    ids: list[int] = field(default_factory=list)
+    mask: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    n_messages: int = 0
+    """How many messages `ids` already holds."""
+    n_cached: int = 0
+    """`ids[:n_cached]` have keys and values in the episode's slot."""
+    n_before: int = 0
+    """Length of `ids` when the turn that is being said began."""
+    finish: Finish | None = None
+    """How that turn ended; None: it has not."""
+    is_closed: bool = False
+
+    def hear(self, ids: list[int]) -> None:
+        self.ids += ids
+        self.mask += [0] * len(ids)
+        self.logprobs += [0.0] * len(ids)
+
+    def say(self, token: int, logprob: float) -> None:
+        self.ids.append(token)
+        self.mask.append(1)
+        self.logprobs.append(logprob)
+
+    def begin(self) -> None:
+        """The next turn is wanted."""
+        self.n_before = len(self.ids)
+        self.finish = None
+
+    @property
+    def said(self) -> list[int]:
+        """What was sampled of this turn."""
+        return self.ids[self.n_before :]
+
+    def draw(self) -> float:
+        """The random number of the next token: seed, task, sample and position decide, not the batch."""
+        return random.Random(self.seed + len(self.ids)).random()
