@@ -117,11 +117,12 @@ def labels(calls: list[Made], prediction: str | None) -> list[Label]:
     out: list[Label] = []
     keys: set[bytes] = set()
     replies: set[str | None] = {None}
+    news = fresh(calls)
     for i, call in enumerate(calls):
         if call.phase == "execution":
             out.append("direct")
         else:
-            later = calls[i + 1 :]
+            later = [after for after, new in zip(calls[i + 1 :], news[i + 1 :], strict=True) if new]
             again = [after.phase for after in later if after.readable and after.name == call.name]
             ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
             used = "execution" in again or (call.ok and found(call, later, prediction))
@@ -132,15 +133,32 @@ def labels(calls: list[Made], prediction: str | None) -> list[Label]:
     return out
 
 
-def found(call: Made, later: list[Made], prediction: str | None) -> bool:
-    """Does a later call or the answer hold a value that this reply brought (and the call itself did not)?"""
+def fresh(calls: list[Made]) -> list[bool]:
+    """Is there something to win by each call: did none like it work before in its phase?"""
+    worked: set[tuple[Phase, bytes]] = set()
+    out: list[bool] = []
+    for call in calls:
+        which = (call.phase, call.key)
+        out.append(which not in worked)
+        if call.ok:
+            worked.add(which)
+    return out
+
+
+def found(call: Made, later: list[Made], prediction: str | None, known: str = "") -> bool:
+    """Does a later call or the answer hold a value that this reply brought, and neither the call itself nor
+    `known` did?"""
     own = set(values(call.arguments))
     wanted = {value for after in later for value in values(after.arguments)} | {(prediction or "").strip()}
     return any(
-        re.search(rf"(?<!\w){re.escape(value)}(?!\w)", call.reply or "", re.IGNORECASE)
+        _holds(call.reply or "", value) and not _holds(known, value)
         for value in wanted - own
         if any(map(str.isalnum, value))
     )
+
+
+def _holds(text: str, value: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def values(arguments: Any) -> Iterator[str]:

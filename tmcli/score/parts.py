@@ -10,14 +10,14 @@ something, and nothing makes up for them. The parts are ours; ToolMaster's are n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tmcli.protocol import CANNOT, Phase
 from tmcli.records import Task, Trajectory, task_of
 from tmcli.score.answers import correct
-from tmcli.score.calls import Label, Made, found, labels, made, played, repeated, values
+from tmcli.score.calls import Label, Made, found, fresh, labels, made, played, repeated, values
 from tmcli.score.forged import forged
 from tmcli.score.subgoals import earned, solve
 
@@ -35,11 +35,14 @@ class Case:
     task: Task
     calls: list[Made]
     marks: list[Label]
+    news: list[bool]
+    """Which calls could bring something new (`fresh`)."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
         calls = made(trajectory)
-        return cls(trajectory, task or task_of(trajectory), calls, labels(calls, trajectory.prediction))
+        marks = labels(calls, trajectory.prediction)
+        return cls(trajectory, task or task_of(trajectory), calls, marks, fresh(calls))
 
     @property
     def tools(self) -> set[str]:
@@ -107,9 +110,10 @@ def protocol(case: Case) -> float:
 def trial(case: Case) -> float:
     """1 where a trial paid off, less n/(1 + n) for n idle ones; 0 without trials.
 
-    It pays off when it is useful (`labels`), and its tool then worked in execution, or what it found was
-    passed on or answered. Ruling a tool out is free, and earns nothing: an error is too easily had. Idle are
-    the wasted ones, those of tools that were never shown, and useful ones beyond one a tool.
+    It pays off when it is useful (`labels`), and its tool then worked in execution, or what it found, and
+    nothing had shown before, was passed on or answered. Ruling a tool out is free, and earns nothing: an
+    error is too easily had. Idle are the wasted ones, those of tools that were never shown, and useful ones
+    beyond one a tool.
     """
     paid, free, idle = False, 0, 0
     tools = case.tools
@@ -125,9 +129,24 @@ def trial(case: Case) -> float:
 
 
 def _paid(case: Case, i: int) -> bool:
-    call, later = case.calls[i], case.calls[i + 1 :]
-    worked = any(one.ok and one.phase == "execution" and one.name == call.name for one in later)
-    return worked or (call.ok and found(call, later, case.trajectory.prediction))
+    call = case.calls[i]
+    later = [one for one, new in zip(case.calls[i + 1 :], case.news[i + 1 :], strict=True) if new]
+    if any(one.ok and one.phase == "execution" and one.name == call.name for one in later):
+        return True
+    return call.ok and found(call, later, case.trajectory.prediction, _known(case, i))
+
+
+def _known(case: Case, i: int) -> str:
+    """What the question and the calls before the i-th held."""
+    asked = [message.get("content") or "" for message in case.task.messages]
+    before = [text for call in case.calls[:i] for text in (*values(call.arguments), call.reply or "")]
+    return "\n".join([*asked, *before])
+
+
+def _worked(case: Case, i: int) -> Iterator[Made]:
+    """The calls after the i-th that worked, and had not before."""
+    news = case.news[i + 1 :]
+    return (one for one, new in zip(case.calls[i + 1 :], news, strict=True) if new and one.ok)
 
 
 def repeat(case: Case) -> float:
@@ -145,18 +164,14 @@ def recovery(case: Case) -> float | None:
 
 def unmended(case: Case) -> list[Made]:
     """The failed calls that were never overcome."""
-    return [
-        call
-        for i, (call, mark) in enumerate(zip(case.calls, case.marks, strict=True))
-        if call.readable and not call.ok and mark != "useful_trial" and not _mended(call, case.calls[i + 1 :])
-    ]
+    failed = [i for i, call in enumerate(case.calls) if call.readable and not call.ok]
+    return [case.calls[i] for i in failed if case.marks[i] != "useful_trial" and not _mended(case, i)]
 
 
-def _mended(call: Made, later: list[Made]) -> bool:
+def _mended(case: Case, i: int) -> bool:
+    call = case.calls[i]
     own = {value for value in values(call.arguments) if len(value) > 2}
-    return any(
-        one.ok and (one.name == call.name or not own.isdisjoint(values(one.arguments))) for one in later
-    )
+    return any(one.name == call.name or not own.isdisjoint(values(one.arguments)) for one in _worked(case, i))
 
 
 def length(case: Case) -> float:
