@@ -31,6 +31,7 @@ from tmcli.policies import Sampling, Service
 from tmcli.policies.local import Local
 from tmcli.policies.served import Served
 from tmcli.policies.served.engines import read_sglang, read_vllm
+from tmcli.policies.served.trained import Trained
 from tmcli.records import Json, Task, new_task
 
 KINDS: tuple[Literal["vllm", "sglang"], ...] = ("vllm", "sglang")
@@ -389,3 +390,19 @@ def test_readers_never_raise(body: Any, status: int) -> None:
         if outcome.then == "said":
             said = outcome.choice["message"]
             assert len(said["token_ids"]) == len(said["logprobs"]) > 0
+
+
+def test_a_served_policy_follows_a_model_in_training(
+    engine: Engine, tiny: tuple[Any, Any], tmp_path: Path
+) -> None:
+    sampling = Sampling(temperature=1.0, max_new_tokens=10)
+    policy = Trained(engine.url, sampling, Chat(tiny[1]), tmp_path / "served")
+    policy.model = adapted(tmp_path / "other", tiny[0], 5)
+    for _ in range(2):
+        policy.refresh()
+        after = say_once(policy)
+        assert sampled(after) == pytest.approx(scores(policy.model, after), abs=1e-4)
+        with torch.no_grad():
+            for name, weight in policy.model.named_parameters():
+                weight.mul_(0.5 if "lora_" in name else 1.0)
+    assert sampled(after) != pytest.approx(scores(policy.model, after), abs=1e-3)
