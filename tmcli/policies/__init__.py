@@ -116,12 +116,13 @@ def load(
     style: Style = "trial",
     service: Service = Service(),
     meter: Meter | None = None,
+    max_batch_tokens: int | None = None,
 ) -> Policy:
     """The policy a user names: `scripted`, a local model, or a server's model.
 
     A folder, a hub id (`org/name`), `smollm2` and `tiny` are local; `MODEL@URL` and every other name
     go to an OpenAI-compatible server, asked as `service` says; `meter` counts what is asked of it. `style`
-    is how the scripted expert plays.
+    is how the scripted expert plays; `max_batch_tokens` bounds what a local model holds of all episodes.
     """
     if name == "scripted":
         from tmcli.policies.scripted import Scripted
@@ -134,7 +135,7 @@ def load(
             )
         from tmcli.policies.local import Local
 
-        return Local.load(name, sampling)
+        return Local.load(name, sampling, max_batch_tokens=max_batch_tokens)
     if service.protocol == "tokens":
         from tmcli.policies.served import Served
 

@@ -48,12 +48,15 @@ class Setup:
     """Answer from the tools' documents where a server would be asked."""
     replay: str | None = None
     """A file whose calls are answered again; no tool runs then."""
+    max_batch_tokens: int | None = None
+    """Tokens of all episodes that a local model holds at once; None: what memory allows."""
 
     def open(self, record: Recorder | None = None) -> Runner:
         """A runner, with a policy and a world of its own."""
         meter = Meter(self.price, self.budget)
         world = World(self.timeout_s, simulate=self.simulate, record=record, replay=self.replay)
-        policy = load(self.policy, self.sampling, self.limits.style, self.service, meter)
+        style, most = self.limits.style, self.max_batch_tokens
+        policy = load(self.policy, self.sampling, style, self.service, meter, max_batch_tokens=most)
         return Runner(policy, self.limits, concurrency=self.concurrency, world=world, meter=meter)
 
 

@@ -116,6 +116,15 @@ Samples = Annotated[int, typer.Option("--samples", min=1, metavar="N", help="Epi
 Concurrency = Annotated[
     int, typer.Option("--concurrency", min=1, metavar="N", help="Episodes played at once.")
 ]
+MaxBatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-batch-tokens",
+        min=1,
+        metavar="N",
+        help="Tokens of all running episodes that a model in this process holds; else what memory allows.",
+    ),
+]
 MaxTurns = Annotated[
     int, typer.Option("--max-turns", min=1, metavar="N", help="Assistant turns per episode.")
 ]

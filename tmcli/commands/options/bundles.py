@@ -103,6 +103,7 @@ class Playing:
     temperature: options.Temperature = 0.0
     top_p: options.TopP = 1.0
     concurrency: options.Concurrency = 8
+    max_batch_tokens: options.MaxBatchTokens = None
     timeout: options.Timeout = 10.0
     simulate: options.Simulate = False
     record: options.Record = None
@@ -194,9 +195,7 @@ class Engine:
     ] = "local"
     ray_address: Annotated[
         str | None,
-        typer.Option(
-            "--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS or one here."
-        ),
+        typer.Option("--ray-address", metavar="HOST:PORT", help="The cluster; else RAY_ADDRESS or one here."),
     ] = None
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, metavar="N", help="Ray workers; else one for each CPU.")
@@ -240,6 +239,7 @@ def setup(
         playing.timeout,
         playing.simulate,
         playing.replay,
+        playing.max_batch_tokens,
     )
 
 

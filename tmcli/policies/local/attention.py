@@ -55,6 +55,19 @@ class Decode:
         return self.masks[window]
 
 
+def serves(model: Any) -> bool:
+    """Can the model's attention go through here? Not where a state other than keys and values goes from
+    token to token, nor where a mask says more than that a past is seen, or the latest part of it."""
+    config = model.config.get_text_config()
+    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return bool(
+        model._supports_attention_backend
+        and not model._is_stateful
+        and layers <= {"full_attention", "sliding_attention"}
+        and not getattr(config, "use_bidirectional_attention", False)
+    )
+
+
 def register() -> None:
     AttentionInterface.register(NAME, attend)
 

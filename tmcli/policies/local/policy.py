@@ -22,8 +22,10 @@ from tmcli.checkpoint import weights_key
 from tmcli.errors import PolicyFailure
 from tmcli.policies import Reply, Sampling
 from tmcli.policies.dialogue import read
+from tmcli.policies.local.attention import serves
 from tmcli.policies.local.engine import Engine
 from tmcli.policies.local.episode import Episode
+from tmcli.policies.local.plain import Plain
 from tmcli.policies.local.speed import Speed
 from tmcli.records import Json, Task
 
@@ -58,7 +60,7 @@ class Local:
         self.settings = sampling
         """May be set anew while no episode is open."""
         chat.stop_ids |= _ends(model)
-        self._engine: Engine | None = None
+        self._engine: Engine | Plain | None = None
         self._speed = Speed()
         self._n_opened = self._n_open = 0
         self._awaited: dict[Episode, float] = {}
@@ -205,7 +207,11 @@ class Local:
 
     def _generate(self, newcomers: list[Episode]) -> list[Episode]:
         if self._engine is None:
-            self._engine = Engine(self._model, self.chat.stop_ids, self.settings, self.max_batch_tokens)
+            if serves(self._model):
+                stop, most = self.chat.stop_ids, self.max_batch_tokens
+                self._engine = Engine(self._model, stop, self.settings, most)
+            else:
+                self._engine = Plain(self._model, self.chat.stop_ids, self.settings)
             self._engine.speed = self._speed
         self._engine.sampling = self.settings
         return self._engine.run(newcomers)
