@@ -2,132 +2,109 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from tmcli import checkpoint, console, io
-from tmcli.commands.options import (
-    AdapterOnly,
-    CheckpointFolder,
-    Concurrency,
-    Drift,
-    Force,
-    Full,
-    MaxNewTokens,
-    MaxTokens,
-    MaxTurns,
-    PolicyName,
-    Rank,
-    Record,
-    Replay,
-    Resume,
-    Seed,
-    Simulate,
-    Style,
-    TaskCount,
-    Tasks,
-    Template,
-    tasks_from,
-    world,
-)
-from tmcli.score import parse_weights
+from tmcli.commands import options
+from tmcli.commands.options.reinforcing import Aim, Batches, Examining, Following, Rehearsing
+from tmcli.commands.options.training import Weights
+from tmcli.errors import UsageError
 from tmcli.steps.rl import RlOptions, rl
 
 D = RlOptions()
-WEIGHTS = ",".join(f"{part}={weight:g}" for part, weight in D.reward.items())
 
 
 def run(
-    policy: PolicyName = D.policy,
-    tasks: Tasks = "train",
-    output: CheckpointFolder = None,
-    n: TaskCount = None,
-    drift: Drift = "",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps.")] = D.steps,
-    prompts_per_step: Annotated[
-        int, typer.Option("--prompts-per-step", min=1, help="Tasks played each step.")
-    ] = D.prompts_per_step,
-    group_size: Annotated[
-        int, typer.Option("--group-size", min=2, help="Episodes per task; their mean is the baseline.")
-    ] = D.group_size,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Episodes per forward and backward pass.")
-    ] = D.batch_size,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Constant.")] = D.learning_rate,
-    reward: Annotated[
-        str, typer.Option("--reward", metavar="PART=W,...", help="Weights of the reward's parts.")
-    ] = WEIGHTS,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.01, metavar="T", help="Of the episodes played.")
-    ] = D.temperature,
-    beta: Annotated[float, typer.Option("--beta", min=0.0, help="Weight of the KL term.")] = D.beta,
-    full: Full = False,
-    rank: Rank = D.rank,
-    template: Template = "auto",
-    style: Style = "trial",
-    max_turns: MaxTurns = D.max_turns,
-    max_tokens: MaxTokens = D.max_tokens,
-    max_new_tokens: MaxNewTokens = D.max_new_tokens,
-    concurrency: Concurrency = 64,
-    simulate: Simulate = False,
-    record: Record = None,
-    replay: Replay = None,
-    adapter_only: AdapterOnly = False,
-    seed: Seed = 0,
-    resume: Resume = False,
-    force: Force = False,
+    policy: options.PolicyName = D.policy,
+    tasks: options.Tasks = "train",
+    output: options.CheckpointFolder = None,
+    n: options.TaskCount = None,
+    drift: options.Drift = "",
+    batches: Batches = Batches(),
+    aim: Aim = Aim(),
+    examining: Examining = Examining(),
+    weights: Weights = Weights(),
+    template: options.Template = "auto",
+    style: options.Style = "trial",
+    max_tokens: options.MaxTokens = D.max_tokens,
+    max_new_tokens: options.MaxNewTokens = D.max_new_tokens,
+    rehearsing: Rehearsing = Rehearsing(),
+    following: Following = Following(),
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    force: options.Force = False,
 ) -> None:
     """Train a policy by trial and error on tasks (GRPO).
 
     \b
       tm rl --policy ckpt/sft --tasks train --drift none,stale -o ckpt/rl
+      tm rl --policy ckpt/sft --eval-tasks seen --eval-n 50 --patience 3 -o ckpt/rl
+      tm rl --policy ckpt/sft --method compass --curriculum drift,hops -o ckpt/rl
 
     The reward is a weighted sum of named parts, outcome first; an episode that could not be judged has no
-    reward and leaves its group. Writes the checkpoint folder (default: POLICY-rl), and one run record to
-    stdout.
+    reward and leaves its group. Of a stream of tasks the first 10,000 are taken, or as many as the run has
+    groups. Writes the checkpoint folder (default: POLICY-rl), with metrics.jsonl and samples.jsonl, and one
+    run record to stdout. A run that was stopped or killed goes on with --resume.
     """
-    options = RlOptions(
+    examining.check()
+    chosen = RlOptions(
         policy=policy,
         template=template,
-        full=full,
-        rank=rank,
-        learning_rate=learning_rate,
-        steps=steps,
-        prompts_per_step=prompts_per_step,
-        group_size=group_size,
-        batch_size=batch_size,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
+        **vars(weights),
+        **batches.resolved(weights),
+        **aim.resolved(),
+        eval_every=examining.eval_every,
+        patience=examining.patience,
         style=style,
-        max_turns=max_turns,
+        temperature=rehearsing.temperature,
+        top_p=rehearsing.top_p,
+        max_turns=rehearsing.max_turns,
         max_tokens=max_tokens,
-        beta=beta,
-        reward=parse_weights(reward),
-        adapter_only=adapter_only,
+        max_new_tokens=max_new_tokens,
         seed=seed,
     )
+    watch = following.watching(rehearsing)
+    if tasks == "-" and checkpoint.n_processes() > 1:
+        raise UsageError("several processes cannot read the same stdin", "name a file")
+    if not checkpoint.is_first():  # one of several processes speaks, and writes, for all
+        console.configure(console.settings.command, quiet=True)
     folder = Path(output) if output else Path(f"{policy.rstrip('/')}-rl")
-    with console.progress(steps, "rl") as progress:
+    held_out = []
+    if examining.eval_tasks is not None:
+        held_out = list(options.tasks_from(examining.eval_tasks, n=examining.eval_n, seed=seed, drift=drift))
+    with console.progress(chosen.steps, "rl") as progress:
         finished = rl(
-            tasks_from(tasks, n=n, seed=seed, drift=drift),
+            options.tasks_from(tasks, n=n, seed=seed, drift=drift),
             folder,
-            options,
+            chosen,
+            watch,
+            held_out=held_out,
             resume=resume,
             force=force,
-            concurrency=concurrency,
-            world=world(
-                simulate=simulate,
-                record=record,
-                replay=replay,
+            world=options.world(
+                simulate=rehearsing.simulate,
+                record=rehearsing.record,
+                replay=rehearsing.replay,
                 output=str(folder),
                 resume=resume,
                 force=force,
+                timeout_s=rehearsing.timeout,
             ),
             on_step=progress.step,
         )
     if checkpoint.is_first():
         with io.open_output("-") as out:
             out.write(finished)
+        _show_curve(folder)
         console.note(f"checkpoint: {finished.output}")
+
+
+def _show_curve(folder: Path) -> None:
+    """Draw what came of it where a person watches."""
+    if not console.is_live() or console.settings.quiet:
+        return
+    from tmcli.report.curve import REWARD, curve_text
+
+    lines = checkpoint.Metrics(folder).lines()
+    console.write(curve_text(lines, min(shutil.get_terminal_size().columns, 100), REWARD) or "")

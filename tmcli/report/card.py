@@ -22,7 +22,20 @@ HUB = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 EMBEDDED = (*HUB, "tiny")
 """What `tm` brings along: no other library knows these names."""
 
-NOT_SHOWN = {"key", "model"}
+NOT_SHOWN = {"key", "model", "policy", "function_classes"}
+
+DATA = {
+    "sft": """\
+Tool-use trajectories, imitated token by token: loss is on what the model has to say itself (text, calls, turn
+ends), never on tool replies.""",
+    "rl": """\
+Tasks with tools, played by the model itself (GRPO): each episode is rewarded as a whole, by a weighted sum of
+named parts, and compared with the others of its task. Loss is on what the model said, never on tool replies.
+Some episodes are in `samples.jsonl`.""",
+}
+"""What it was trained on, by step."""
+
+PICTURES = {"sft": "\n\n![loss by step](loss.png)", "rl": "\n\n![outcome by step](reward.png)"}
 
 TEXT = """\
 # {name}
@@ -34,8 +47,7 @@ its authors'.
 
 ## Data
 
-Tool-use trajectories, imitated token by token: loss is on what the model has to say itself (text, calls, turn
-ends), never on tool replies.
+{data}
 
 {counts}
 
@@ -96,9 +108,9 @@ tm rollout --policy {name} --tasks unseen | tm eval
 
 
 def model_card(run: Run, *, picture: bool) -> str:
-    """The card of a finished run; `picture`: is there a `loss.png`?"""
+    """The card of a finished run; `picture`: is there one of its course?"""
     name = PurePath(run.output or "model").name
-    model = str(run.options["model"])
+    model = str(run.options.get("model") or run.options["policy"])
     adapter = bool(run.options.get("adapter_only"))
     if adapter and model in EMBEDDED:
         how = PEFT_EMBEDDED.format(name=name, base=model)
@@ -110,21 +122,22 @@ def model_card(run: Run, *, picture: bool) -> str:
         base=f"`{_base(model)}`",
         tm=run.versions.get("tm", ""),
         paper=PAPER,
+        data=DATA[run.step],
         counts=_table(run.counts),
         metrics=_table({k: v for k, v in run.metrics.items() if k != "tokens_per_second"}),
-        picture="\n\n![loss by step](loss.png)" if picture else "",
+        picture=PICTURES[run.step] if picture else "",
         use="\n\n".join(use),
         options=_table({k: v for k, v in run.options.items() if k not in NOT_SHOWN}),
         versions=_table(run.versions),
     )
-    return f"---\n{yaml.safe_dump(_metadata(model, adapter=adapter), sort_keys=False)}---\n\n{text}"
+    return f"---\n{yaml.safe_dump(_metadata(model, run.step, adapter=adapter), sort_keys=False)}---\n\n{text}"
 
 
-def _metadata(model: str, *, adapter: bool) -> Json:
+def _metadata(model: str, step: str, *, adapter: bool) -> Json:
     data: Json = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["tool-use", "sft", "tm", f"arxiv:{PAPER}"],
+        "tags": ["tool-use", step, "tm", f"arxiv:{PAPER}"],
     }
     hub = HUB.get(model, model)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", hub) and not Path(model).exists():

@@ -7,7 +7,8 @@
     if life.stopped: ...                          # Ctrl-C or SIGTERM: saved, to be resumed
 
 The trainer's own checkpoints are what a run goes on from (`checkpoint.part`). One is taken every
-`save_every` steps, whenever the held-out loss is the lowest so far, and when the run is told to stop.
+`save_every` steps, whenever what is `watched` of the held-out is the best so far, and when the run is told to
+stop.
 Several processes agree on each of these, for they have to do it in the same step.
 """
 
@@ -46,10 +47,26 @@ HELD_OUT = {"eval_loss": "held out"}
 
 
 class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no types for it
-    """Saves, holds out, stops. `best_step` is where the held-out loss was lowest, 0 when nowhere."""
+    """Saves, holds out, stops. `best_step` is where the held-out loss (or whatever is watched) was best, 0
+    when nowhere."""
 
-    def __init__(self, part: Path, *, save_every: int = 0, eval_every: int = 0, patience: int = 0) -> None:
+    def __init__(
+        self,
+        part: Path,
+        *,
+        save_every: int = 0,
+        eval_every: int = 0,
+        patience: int = 0,
+        watched: str = "eval_loss",
+        higher: bool = False,
+        between: int = 1,
+    ) -> None:
         self.part = part
+        self.watched = watched
+        self.higher = higher
+        """Is more of it better?"""
+        self.between = between
+        """Steps on one batch of episodes: nothing is saved or held out in their midst."""
         self.save_every = save_every
         """Steps; 0: every `SAVE_EVERY_S`."""
         self.eval_every = eval_every
@@ -102,7 +119,8 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         sampler = train_dataloader.batch_sampler
         while hasattr(sampler, "batch_sampler"):
             sampler = sampler.batch_sampler
-        sampler.sampler.set_epoch(int(state.epoch or 0))
+        if hasattr(sampler.sampler, "set_epoch"):
+            sampler.sampler.set_epoch(int(state.epoch or 0))
 
     def on_log(
         self,
@@ -113,7 +131,7 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         **kwargs: Any,
     ) -> None:
         """End a run whose weights are lost, before it saves them."""
-        if not all(math.isfinite((logs or {}).get(name, 0)) for name in ("loss", "grad_norm", "eval_loss")):
+        if not all(math.isfinite((logs or {}).get(name) or 0) for name in ("loss", "grad_norm", "eval_loss")):
             raise RunError(
                 f"the weights are lost at step {state.global_step}: the loss or its gradient is no number",
                 f"a lower --learning-rate than {args.learning_rate:g} may help",
@@ -123,20 +141,26 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         last = state.global_step >= state.max_steps
+        if not last and state.global_step % self.between:
+            return
         due = NOTHING if last else _agreed(self._due(state.global_step))
         if due:
             control.should_save = True
         if due == STOP:
             control.should_training_stop = self.stopped = True
         if self.eval_every:
-            control.should_evaluate = last or state.global_step % self.eval_every == 0
+            control.should_evaluate = last or self._divides(self.eval_every, state.global_step)
 
     def _due(self, step: int) -> int:
         if self._asked:
             return STOP
         if self.save_every:
-            return SAVE if step % self.save_every == 0 else NOTHING
+            return SAVE if self._divides(self.save_every, step) else NOTHING
         return SAVE if monotonic() - self._saved_at >= SAVE_EVERY_S else NOTHING
+
+    def _divides(self, every: int, step: int) -> bool:
+        """Does `every` divide one of the steps on the last batch?"""
+        return step // every != (step - self.between) // every
 
     def on_evaluate(
         self,
@@ -147,9 +171,9 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         **kwargs: Any,
     ) -> None:
         """The best so far is saved: its weights are the result."""
-        best = math.inf if state.best_metric is None else state.best_metric
-        if metrics["eval_loss"] < best:
-            state.best_metric, state.best_global_step = metrics["eval_loss"], state.global_step
+        found, best = metrics.get(self.watched), state.best_metric
+        if found is not None and (best is None or (found > best if self.higher else found < best)):
+            state.best_metric, state.best_global_step = found, state.global_step
             control.should_save = True
         if self._has_waited(state):
             control.should_training_stop = True

@@ -25,21 +25,43 @@ TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights are trained, and what is saved of them."""
+    """Which weights are trained, in what precision, and what is saved of them."""
 
     full: options.Full = False
+    adapter: Annotated[
+        Literal["lora", "rslora", "dora", "qlora"],
+        typer.Option("--adapter", help="What is trained unless --full; qlora: on a base of 4 bits."),
+    ] = "lora"
     rank: options.Rank = 32
     adapter_only: options.AdapterOnly = False
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"],
+        typer.Option("--precision", help="auto: bf16 where the machine has it."),
+    ] = "auto"
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third slower.")
+    ] = False
+
+    def check(self) -> None:
+        """Raises `UsageError` for what contradicts itself."""
+        if self.full and self.adapter_only:
+            raise UsageError("--full trains all weights: there is no adapter", "leave --adapter-only out")
+        if self.full and self.adapter != "lora":
+            raise UsageError(f"--full trains all weights, no {self.adapter}", "leave one of the two out")
+
+    def rate(self, given: float | None, usual: float) -> float:
+        """The learning rate: `usual` for an adapter, a tenth of it for all weights. Raises `UsageError`."""
+        usual = usual / 10 if self.full else usual
+        rate = usual if given is None else given
+        if not 0 <= rate < math.inf:
+            raise UsageError(f"--learning-rate {rate} is no rate", f"try {usual:g}")
+        return rate
 
 
 @dataclass(frozen=True)
 class Fitting:
     """How weights are fitted to trajectories. Defaults are those of `SftOptions`."""
 
-    adapter: Annotated[
-        Literal["lora", "rslora", "dora", "qlora"],
-        typer.Option("--adapter", help="What is trained unless --full; qlora: on a base of 4 bits."),
-    ] = "lora"
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak; 2e-3 for LoRA, 2e-4 with --full.")
     ] = None
@@ -57,27 +79,13 @@ class Fitting:
         Literal["auto", "on", "off"],
         typer.Option("--packing", help="Lay trajectories end to end, each blind to the others."),
     ] = "auto"
-    precision: Annotated[
-        Literal["auto", "bf16", "fp32"],
-        typer.Option("--precision", help="auto: bf16 where the machine has it."),
-    ] = "auto"
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third slower.")
-    ] = False
 
     def resolved(self, weights: Weights) -> dict[str, Any]:
         """As `SftOptions` takes them. Raises `UsageError` for what means nothing or contradicts them."""
         if not 0 < self.epochs < math.inf:
             raise UsageError(f"--epochs {self.epochs} is no number of passes over the data", "try 1")
-        if weights.full and weights.adapter_only:
-            raise UsageError("--full trains all weights: there is no adapter", "leave --adapter-only out")
-        if weights.full and self.adapter != "lora":
-            raise UsageError(f"--full trains all weights, no {self.adapter}", "leave one of the two out")
-        usual = 2e-4 if weights.full else 2e-3
-        rate = usual if self.learning_rate is None else self.learning_rate
-        if not 0 <= rate < math.inf:
-            raise UsageError(f"--learning-rate {rate} is no rate", f"try {usual}")
-        return {**vars(self), "learning_rate": rate}
+        weights.check()
+        return {**vars(self), "learning_rate": weights.rate(self.learning_rate, 2e-3)}
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,12 @@ class Watching:
     ] = "none"
 
     def watch(self) -> Watch:
+        """As `sft` takes it."""
+        from tmcli.steps.sft import Watch
+
+        return Watch(self.save_every, self.trackers())
+
+    def trackers(self) -> tuple[str, ...]:
         """Raises `UsageError` for a tracker that nobody knows or that is not installed."""
         names = [] if self.report_to == "none" else options.words(self.report_to)
         for name in names:
@@ -135,9 +149,7 @@ class Watching:
                 raise UsageError(f"no tracker is named {name!r}", did_you_mean(name, [*TRACKERS, "none"]))
             if importlib.util.find_spec(TRACKERS[name]) is None:
                 raise UsageError(f"{name} is not installed", f"pip install {TRACKERS[name]}")
-        from tmcli.steps.sft import Watch
-
-        return Watch(self.save_every, tuple(dict.fromkeys(names)))
+        return tuple(dict.fromkeys(names))
 
 
 def check_processes(file: str, batch_size: int) -> None:
