@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -115,30 +116,31 @@ def labels(calls: list[Made], prediction: str | None) -> list[Label]:
     left alone for good). Every other trial is wasted.
     """
     out: list[Label] = []
+    all_keys = [call.key for call in calls]
     keys: set[bytes] = set()
     replies: set[str | None] = {None}
-    news = fresh(calls)
-    for i, call in enumerate(calls):
+    news = fresh(calls, all_keys)
+    for i, (call, key) in enumerate(zip(calls, all_keys, strict=True)):
         if call.phase == "execution":
             out.append("direct")
         else:
-            later = [after for after, new in zip(calls[i + 1 :], news[i + 1 :], strict=True) if new]
+            later = calls[i + 1 :] if all(news) else list(compress(calls[i + 1 :], news[i + 1 :]))
             again = [after.phase for after in later if after.readable and after.name == call.name]
             ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
             used = "execution" in again or (call.ok and found(call, later, prediction))
-            new = call.readable and call.key not in keys and call.reply not in replies
+            new = call.readable and key not in keys and call.reply not in replies
             out.append("useful_trial" if new and (used or ruled_out) else "wasted_trial")
-        keys.add(call.key)
+        keys.add(key)
         replies.add(call.reply)
     return out
 
 
-def fresh(calls: list[Made]) -> list[bool]:
-    """Is there something to win by each call: did none like it work before in its phase?"""
+def fresh(calls: list[Made], keys: list[bytes] | None = None) -> list[bool]:
+    """Is there something to win by each call: did none like it work before in its phase? `keys`: theirs."""
     worked: set[tuple[Phase, bytes]] = set()
     out: list[bool] = []
-    for call in calls:
-        which = (call.phase, call.key)
+    for call, key in zip(calls, keys or [call.key for call in calls], strict=True):
+        which = (call.phase, key)
         out.append(which not in worked)
         if call.ok:
             worked.add(which)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 from tmcli.protocol import CANNOT, Phase
@@ -130,7 +131,7 @@ def trial(case: Case) -> float:
 
 def _paid(case: Case, i: int) -> bool:
     call = case.calls[i]
-    later = [one for one, new in zip(case.calls[i + 1 :], case.news[i + 1 :], strict=True) if new]
+    later = list(compress(case.calls[i + 1 :], case.news[i + 1 :]))
     if any(one.ok and one.phase == "execution" and one.name == call.name for one in later):
         return True
     return call.ok and found(call, later, case.trajectory.prediction, _known(case, i))
@@ -145,8 +146,7 @@ def _known(case: Case, i: int) -> str:
 
 def _worked(case: Case, i: int) -> Iterator[Made]:
     """The calls after the i-th that worked, and had not before."""
-    news = case.news[i + 1 :]
-    return (one for one, new in zip(case.calls[i + 1 :], news, strict=True) if new and one.ok)
+    return (one for one in compress(case.calls[i + 1 :], case.news[i + 1 :]) if one.ok)
 
 
 def repeat(case: Case) -> float:
