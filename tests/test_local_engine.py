@@ -327,3 +327,21 @@ def test_what_was_said_does_not_depend_on_the_settings_before(tiny: tuple[Any, C
     other = play(Local("tiny", *tiny, Sampling(max_new_tokens=6)), 2, 1)
     assert [t["ids"] for t in greedy] == [t["ids"] for t in other]
     assert [t["ids"] for t in greedy] != [t["ids"] for t in free]
+
+
+@given(st.integers(1, 700), st.floats(0, 1, exclude_max=True), st.floats(0.01, 1), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_a_drawn_token_can_be_said(size: int, draw: float, top_p: float, seed: int) -> None:
+    """Any vocabulary, any draw: the token of the inverse cumulated distribution, never one of share 0."""
+    logits = 4 * torch.randn(1, size, generator=torch.Generator().manual_seed(seed))
+    logits[0, ::3] = -torch.inf
+    if size > 1:
+        (token,), _ = choose(logits, Sampling(temperature=1.0), [draw])
+        p = logits[0].double().softmax(-1)
+        sums = p.cumsum(-1)
+        assert p[token] > 0
+        assert sums[token] - p[token] - 1e-6 <= draw <= sums[token] + 1e-6
+        (token,), _ = choose(logits, Sampling(temperature=1.0, top_p=top_p), [draw])
+        larger = p[p > p[token]].sum()
+        assert p[token] > 0
+        assert larger < top_p + 1e-6
