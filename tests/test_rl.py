@@ -1,10 +1,14 @@
-"""rl for real, on the tiny model; and the contract with TRL's experimental `rollout_func`."""
+"""rl for real, on the tiny model: what is played, handed to the trainer, counted and written."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,111 +18,239 @@ from conftest import Tm
 from tmcli import model as models
 from tmcli import suites
 from tmcli.chat import Chat
-from tmcli.checkpoint import Metrics
+from tmcli.commands.options.reinforcing import Aim, Batches, Examining
+from tmcli.commands.options.training import Weights
+from tmcli.curriculum import Curriculum
 from tmcli.episode import Limits
+from tmcli.errors import OutputError, UsageError
 from tmcli.policies import Sampling
 from tmcli.policies.local import Local
-from tmcli.records import Trajectory
+from tmcli.records import Task, Trajectory
 from tmcli.runner import Runner
-from tmcli.steps import rl
+from tmcli.score import DEFAULT_WEIGHTS
+from tmcli.steps.rl import RlOptions, rl
+from tmcli.trainer.rollouts import Rollouts, teaches, valid
+from tmcli.trainer.samples import Samples
+from tmcli.trainer.tally import Tally
 
-OPTIONS = rl.RlOptions(
+OPTIONS = RlOptions(
     policy="tiny",
-    steps=1,
+    steps=2,
     prompts_per_step=2,
-    group_size=2,
+    group_size=4,
     batch_size=2,
     rank=4,
     max_turns=2,
-    max_new_tokens=12,
+    max_new_tokens=60,
+    reward={"outcome": 1.0, "length": -1.0},  # some of its turns end, and others are cut
 )
+SMALL = (
+    "rl --policy tiny --rank 4 --precision fp32 --prompts-per-step 2 --group-size 4 --batch-size 2"
+    " --max-turns 2 --max-new-tokens 60 --reward outcome=1,length=-1"
+).split()
 
 
-class Recorded(rl.Rollouts):
-    """The real rollouts, with rewards drawn from a list and what passed kept."""
+class Kept(Rollouts):
+    """The real rollouts, with what was played kept."""
 
-    rewards: list[float | None]
-
-    def __call__(self, prompts: list[str], trainer: Any) -> Any:
-        self.output = super().__call__(prompts, trainer)
-        return self.output
-
-    def _rewards(self, played: list[Trajectory]) -> list[float | None]:
-        judged = [replace(t, reward=reward) for t, reward in zip(played, self.rewards, strict=True)]
-        return super()._rewards(judged)
+    def _play(self, *args: Any) -> list[Trajectory]:
+        played = super()._play(*args)
+        self.seen = [*getattr(self, "seen", []), *played]
+        return played
 
 
-def trained(
-    rewards: list[float | None], folder: Path
-) -> tuple[Recorded, Any, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """One GRPO step on the tiny model: (rollouts, trainer, weights before, weights after)."""
+@contextmanager
+def rollouts(options: RlOptions = OPTIONS, tasks: Sequence[Task] = (), **more: Any) -> Iterator[Kept]:
     model, tokenizer = models.load("tiny", dtype=torch.float32)
     chat = Chat(tokenizer)
-    tasks = {task.id: task for task in suites.suite("train", 2)}
-    sampling = Sampling(temperature=1.0, max_new_tokens=OPTIONS.max_new_tokens)
-    policy = Local("tiny", model, chat, sampling)
-    limits = Limits(max_turns=OPTIONS.max_turns, max_tokens=OPTIONS.max_tokens)
-    with Runner(policy, limits, concurrency=4) as runner:
-        rollouts = Recorded(tasks, runner, OPTIONS, chat.turn_end_id)
-        rollouts.rewards = rewards
-        trainer = rl._trainer(model, tokenizer, rollouts, OPTIONS, folder, Metrics(folder), lambda *_: None)
-        policy.model = trainer.model
-        before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-        trainer.train()
-    return rollouts, trainer, before, trainer.model.state_dict()
+    policy = Local("tiny", model, chat, Sampling(1.0, 1.0, options.max_new_tokens, options.seed))
+    curriculum = Curriculum(tasks or suites.suite("train", 4), options.n_groups, options.seed)
+    limits = Limits(max_turns=options.max_turns, max_tokens=options.max_tokens)
+    with Runner(policy, limits, concurrency=8) as runner:
+        yield Kept(curriculum, runner, chat.turn_end_id, options, **more)
 
 
-def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
-    return [name for name in before if not torch.equal(before[name], after[name])]
+def trainer(process: int = 0, step: int = 0) -> Any:
+    """What of a trainer the rollouts look at."""
+    return SimpleNamespace(
+        accelerator=SimpleNamespace(process_index=process), state=SimpleNamespace(global_step=step)
+    )
 
 
-def test_rollouts_reach_the_loss_as_they_were_played(tmp_path: Path) -> None:
-    rollouts, trainer, before, after = trained([1.0, 0.0, 0.5, 0.25], tmp_path)
-    output = rollouts.output
-    assert len(output["prompt_ids"]) == 4
-    for ids, mask in zip(output["completion_ids"], output["env_mask"], strict=True):
-        assert len(ids) == len(mask)
-        assert mask[0] == 1
-    assert output["prompt_ids"][0] == output["prompt_ids"][1]  # a group's members lie side by side
+PROMPTS = ["0"] * 4 + ["1"] * 4
+
+
+def test_episodes_are_handed_over_as_they_were_played() -> None:
+    with rollouts() as play:
+        output = play(PROMPTS, trainer())
+    assert [t.id.split("#")[1] for t in play.seen] == ["0", "1", "2", "3"] * 2
+    assert len({t.task["id"] for t in play.seen}) == 2
+    assert output["prompt_ids"][0] == output["prompt_ids"][3]  # a group's members lie side by side
+    assert output["prompt_ids"][3] != output["prompt_ids"][4]
     assert output["completion_ids"][0] != output["completion_ids"][1]
-    assert changed(before, after)
-    assert all("lora" in name for name in changed(before, after))
-    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert logged[0]["reward"] == pytest.approx(0.4375)
-    assert trainer.state.global_step == 1
+    rows = zip(play.seen, *(output[name] for name in output), play.batch.phases, strict=True)
+    for trajectory, prompt, completion, mask, logprobs, phases in rows:
+        assert trajectory.tokens is not None
+        assert prompt + completion == trajectory.tokens["ids"]
+        assert [0] * len(prompt) + mask == trajectory.tokens["mask"]
+        assert [0.0] * len(prompt) + logprobs == trajectory.tokens["logprobs"]
+        assert [phase > 0 for phase in phases] == [bool(one) for one in mask]
+    assert play.batch.rewards["joint"] == [t.reward for t in play.seen]
+    assert len(set(play.batch.rewards["joint"])) > 1
+    assert play.batch.sums["groups/equal"][1] == play.batch.sums["groups/skipped"][1] == 2
+    assert play.batch.sums["reward/length"][1] == 8
 
 
-def test_none_is_not_zero(tmp_path: Path) -> None:
-    """A member without reward leaves its group: the others' baseline is theirs alone."""
-    rollouts, trainer, _, _ = trained([1.0, None, 0.5, 0.5], tmp_path)
-    assert rollouts.output["tm_reward"] == [None, None, 0.5, 0.5]  # one valid member is no group
-    assert rollouts.counts == {
-        "groups": 2, "episodes": 4, "episodes_without_reward": 1, "groups_skipped": 1, "groups_equal": 1
-    }  # fmt: skip
-    assert trainer.state.global_step == 1
+def test_the_same_batch_is_played_again_and_by_any_process() -> None:
+    with rollouts() as play:
+        whole = play(PROMPTS, trainer())
+        again = play(PROMPTS, trainer())
+        part = play(PROMPTS[:3], trainer())
+        second = play(["1"] * 4, trainer(process=1))
+        other = play(["2"] * 4, trainer())
+    assert whole == again
+    for name in ("prompt_ids", "completion_ids", "env_mask"):  # log-probs differ by what runs beside
+        assert part[name] == whole[name][:3]
+        assert second[name] == whole[name][4:]
+    assert other["completion_ids"] != whole["completion_ids"][:4]
 
 
-def test_groups_without_a_lesson_move_nothing(tmp_path: Path) -> None:
-    _, _, before, after = trained([None, None, 0.5, 0.5], tmp_path)
-    assert not changed(before, after)
+def test_none_is_not_zero() -> None:
+    """What nobody can judge leaves its group and carries no loss."""
+    first, second = suites.suite("train", 2)
+    dumb = replace(first, answer=[], subgoals=None, id="dumb")
+    with rollouts(tasks=[dumb, second]) as play:
+        output = play(PROMPTS, trainer())
+    judged = [t.task["id"] != "dumb" for t in play.seen]
+    assert sorted(judged) == [False] * 4 + [True] * 4
+    assert [reward is not None for reward in play.batch.rewards["joint"]] == judged
+    assert [any(mask) for mask in output["env_mask"]] == judged
+    sums = play.batch.sums
+    assert sums["groups/skipped"] == (1.0, 2.0)
+    assert sums["episodes/no_reward"] == (4.0, 8.0)
+    assert sums["reward/outcome"][1] == 4
+
+
+def test_groups_that_teach_nothing_are_played_again() -> None:
+    """With other tasks, a bounded number of times; and no episode comes twice."""
+    options = replace(OPTIONS, reward={"guess": 1.0}, dynamic_sampling=2)  # the tiny model calls no tool
+    with rollouts(options) as play:
+        play(PROMPTS, trainer())
+    ids = [t.id for t in play.seen]
+    assert len(ids) == len(set(ids)) == 8 * 3
+    assert play.batch.sums["groups/resampled"] == (4.0, 2.0)
+    assert play.batch.sums["groups/equal"] == (2.0, 2.0)
+    assert play.batch.sums["episodes/turns"][1] == 24
+    with rollouts(replace(options, reward=OPTIONS.reward)) as play:
+        play(PROMPTS, trainer())
+    resampled = play.batch.sums["groups/resampled"][0]
+    assert len(play.seen) == 8 + 4 * resampled < 24
+
+
+def test_what_teaches() -> None:
+    def group(*rewards: float | None) -> list[dict[str, float | None]]:
+        return [{"joint": reward} for reward in rewards]
+
+    assert teaches(group(0.0, 1.0, None))
+    assert not teaches(group(1.0, 1.0, None))
+    assert not teaches(group(None, None))
+    assert not teaches(group(None, 1.0))
+    assert valid(group(None, 1.0, 0.0)) == 2
+    apart = [{"joint": 1.0, "trial": 0.5, "execution": 0.5}, {"joint": 1.0, "trial": 0.1, "execution": None}]
+    assert teaches(apart)  # type: ignore[arg-type]
+
+
+def test_truncated_episodes_may_carry_no_loss() -> None:
+    with rollouts(replace(OPTIONS, mask_truncated=True)) as play:
+        output = play(PROMPTS, trainer())
+    cut = [t.stop in ("length", "max_turns") for t in play.seen]
+    assert True in cut
+    assert False in cut
+    assert [not any(mask) for mask in output["env_mask"]] == cut
+    assert None not in play.batch.rewards["joint"]  # they stay in the baseline
+
+
+def test_split_rewards_by_phase() -> None:
+    with rollouts(replace(OPTIONS, advantage="split")) as play:
+        play(PROMPTS, trainer())
+    assert set(play.batch.rewards) == {"joint", "trial", "execution"}
+    for trajectory, trial in zip(play.seen, play.batch.rewards["trial"], strict=True):
+        assert (trial is not None) == any(turn["phase"] == "trial" for turn in trajectory.turns)
+
+
+def test_samples_can_be_shown(tm: Tm, tmp_path: Path) -> None:
+    with rollouts(samples=Samples(tmp_path, 2, 4)) as play:
+        for step in range(5):
+            play(PROMPTS, trainer(step=step))
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1] * 4 + [2] * 4 + [4] * 4
+    assert [line["id"] for line in lines[:4]] == [t.id for t in play.seen[:4]]
+    assert tm("show", "samples.jsonl").returncode == 0
+    Samples(tmp_path, 2, 4, resumed_at=3)
+    kept = [json.loads(line)["step"] for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert kept == [1] * 4 + [2] * 4
+
+
+def test_a_tally_never_takes_none_for_zero() -> None:
+    tally = Tally()
+    tally.add("a", None)
+    tally.add("b", 1.0)
+    tally.add("b", None)
+    tally.add("b", 2.0, 3)
+    assert tally.means() == {"a": None, "b": 0.75}
 
 
 def test_rl_writes_a_checkpoint_that_plays(tm: Tm, tmp_path: Path) -> None:
-    words = (
-        "rl --policy tiny --tasks train -n 2 --steps 1 --prompts-per-step 1 --group-size 2 --batch-size 2"
-        " --max-turns 2 --max-new-tokens 8 -o ckpt --record calls.jsonl"
-    ).split()
-    done = tm(*words, timeout=120)
+    words = "--tasks train -n 4 --drift none@0.5,stale --steps 2 --record calls.jsonl -o ckpt"
+    more = "--eval-tasks unseen --eval-n 2 --updates 2 --loss grpo --beta 0.01 --dynamic-sampling 1"
+    done = tm(*SMALL, *words.split(), *more.split(), timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     run = json.loads(done.stdout)
-    assert (run["step"], run["counts"]["episodes"], run["counts"]["steps"]) == ("rl", 2, 1)
-    recorded = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
-    assert sorted(line["sample"] for line in recorded) == [0, 1]
+    assert run["step"] == "rl"
+    counts = run["counts"]
+    assert (counts["steps"], counts["groups"], counts["tasks"], counts["tasks_held_out"]) == (2, 2, 4, 2)
+    assert counts["episodes"] == 8 + 4 * counts["groups_resampled"]
+    lines = [json.loads(line) for line in (tmp_path / "ckpt" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    first = lines[0]
+    for name in (
+        "reward reward/outcome reward/format reward/length trials/made calls/made calls/error_rate kl entropy"
+        " episodes/turns episodes/no_reward groups/equal groups/skipped groups/resampled clip_ratio/low_mean"
+        " turns/invalid_rate generation/tokens_per_second generation/seconds update/seconds seen/outcome"
+    ).split():
+        assert name in first, name
+    assert first["loss"] != 0
+    assert first["calls/made"] == 0
+    assert first["calls/error_rate"] is None  # of no call: unknown, not 0
+    evaluated = [line for line in lines if "eval_outcome" in line]
+    assert evaluated
+    assert "eval_unseen/outcome" in evaluated[0]
+    assert run["metrics"]["best_step"] == 2
+    card = (tmp_path / "ckpt" / "README.md").read_text()
+    assert "played by the model itself (GRPO)" in card
+    assert (tmp_path / "ckpt" / "reward.png").exists()
+    assert b"outcome" in done.stderr
     played = tm(*"rollout --policy ckpt --tasks unseen -n 1 --max-turns 1 --max-new-tokens 8".split())
     assert played.returncode == 0, played.stderr.decode()
     trajectory = json.loads(played.stdout)
     assert trajectory["policy"]["sampling"]["weights"] == run["options"]["key"]
-    assert len(trajectory["tokens"]["ids"]) == len(trajectory["tokens"]["mask"])
+
+
+def test_an_endless_stream_of_tasks(tmp_path: Path) -> None:
+    """So many are taken as the run may need, and no more is waited for."""
+    task = next(suites.suite("train", 1))
+    taken = []
+
+    def endless() -> Iterator[Task]:
+        for i in count():
+            taken.append(i)
+            yield replace(task, id=str(i))
+
+    for steps, due in ((1, 10_000), (6_000, 12_000)):
+        taken.clear()
+        with pytest.raises(OutputError, match="exists already"):  # the last thing before work begins
+            rl(endless(), tmp_path, replace(OPTIONS, steps=steps))
+        assert len(taken) == due
 
 
 def test_bad_input_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
@@ -129,8 +261,39 @@ def test_bad_input_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
         ("--policy tiny --reward anser=1", b"answer"),
         ("--policy ./nowhere", b"nowhere"),
         ("--policy tiny --batch-size 3", b"divisor"),
+        ("--policy tiny --curriculum drfit", b"did you mean 'drift'"),
+        ("--policy tiny --patience 2", b"--patience needs something held out"),
     ):
         failed = tm("rl", *words.split(), "-o", "ckpt")
         assert failed.returncode == 2, (words, failed.stderr)
-        assert said in failed.stderr
+        assert said in failed.stderr, (words, failed.stderr)
         assert not list(tmp_path.glob("ckpt*"))
+    (tmp_path / "ckpt").mkdir()
+    failed = tm("rl", "--policy", "ckpt", "--adapter-only", "-o", "ckpt")
+    assert b"ckpt cannot replace the base that it needs" in failed.stderr
+
+
+def test_a_method_is_a_preset_and_explicit_options_win() -> None:
+    assert RlOptions(**Aim().resolved()) == RlOptions()
+    plain = RlOptions(**Aim(method="grpo").resolved())
+    assert plain.reward == {"outcome": 1.0, "format": 0.1}
+    assert (plain.compass, plain.advantage) == (0.0, "joint")
+    assert RlOptions(**Aim(method="compass").resolved()).compass == 0.1
+    mixed = RlOptions(**Aim(method="compass", compass=0.0, reward="trial=1", clip="0.1,0.3").resolved())
+    assert (mixed.compass, mixed.reward, mixed.clip) == (0.0, {"trial": 1.0}, (0.1, 0.3))
+    assert Aim(loss="cispo").resolved()["clip"] == (0.2, 5.0)
+    assert Aim(clip="0.3").resolved()["clip"] == (0.3, 0.3)
+    for told, wrong in (
+        ("no range", Aim(clip="-1").resolved),
+        ("no range", Aim(clip="wide").resolved),
+        ("--function-classes is for --compass", Aim(function_classes="c.json").resolved),
+        ("--eval-n needs something held out", Examining(eval_n=2).check),
+        ("there is no adapter", lambda: Batches().resolved(Weights(full=True, adapter_only=True))),
+        ("is no rate", lambda: Batches(learning_rate=-1.0).resolved(Weights())),
+    ):
+        with pytest.raises(UsageError, match=told):
+            wrong()
+    assert RlOptions().reward == DEFAULT_WEIGHTS
+    assert Batches().resolved(Weights())["learning_rate"] == 2e-4
+    assert Batches().resolved(Weights(full=True))["learning_rate"] == pytest.approx(2e-5)
+    assert Batches(curriculum="drift,hops").resolved(Weights())["curriculum"] == ("drift", "hops")

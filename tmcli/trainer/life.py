@@ -86,6 +86,19 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         # torchrun passes a signal on that its children had already; it kills who takes too long
         return not again or checkpoint.n_processes() > 1
 
+    @property
+    def is_asked(self) -> bool:
+        """Did a signal ask to stop?"""
+        return self._asked
+
+    def save_between(self, trainer: Any) -> None:
+        """Save a trainer that was interrupted before its next step had changed anything."""
+        step = trainer.state.global_step
+        left = checkpoint.saved(self.part)
+        if step and (left is None or left.step < step):
+            trainer._save_checkpoint(trainer.model, None)
+            trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
+
     def train(self, trainer: Any) -> None:
         """Train from where an earlier life ended, and leave the best weights in the model."""
         _wait_for_all()  # the first process tidies up

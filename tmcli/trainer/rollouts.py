@@ -93,6 +93,9 @@ class Rollouts:
         self.classes = classes
         """A token's function class, for the auxiliary loss."""
         self.playing = False
+        """While it is so, no step has begun to change anything."""
+        self.is_asked: Callable[[], bool] = lambda: False
+        """Did a signal ask to stop?"""
 
     def __call__(self, prompts: list[str], trainer: Any) -> Json:
         """`prompts` are those of this process; a group's members are neighbours, perhaps over processes."""
@@ -101,6 +104,8 @@ class Rollouts:
         seats = [Seat(int(prompt), (first + i) % size) for i, prompt in enumerate(prompts)]
         tally = Tally()
         self.playing = True
+        if self.is_asked():
+            raise KeyboardInterrupt
         self.runner.policy.refresh()  # type: ignore[attr-defined]  # its weights have changed
         began = monotonic()
         played = self._play(seats, 0, tally)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmcli import checkpoint, signals
+from tmcli import checkpoint
 from tmcli.curriculum import Curriculum
 from tmcli.errors import InputError, UsageError
 from tmcli.records import Json, Run, Task
@@ -76,7 +76,6 @@ def rl(
         from tmcli.report.card import model_card
         from tmcli.report.curve import REWARD, curve_picture
         from tmcli.steps.rl.stage import Stage
-        from tmcli.trainer.life import GRACE_S
         from tmcli.trainer.reporters import reporters
         from tmcli.trainer.told import ToldOfEpisodes
 
@@ -89,10 +88,7 @@ def rl(
                     *reporters(watch.report_to, part, resolved),
                 ):
                     trainer.add_callback(listener)
-            with signals.told_to(life.asked_to_stop, GRACE_S):
-                life.train(trainer)
-        if life.stopped:
-            raise KeyboardInterrupt
+            stage.train(trainer, life)
         run = Run(
             step="rl",
             options=resolved | stage.chat.chosen,

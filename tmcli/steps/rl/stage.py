@@ -2,7 +2,7 @@
 
 with Stage(options, watch, world, part) as stage:
     trainer, life = stage.trainer(curriculum, held_out)
-    life.train(trainer)
+    stage.train(trainer, life)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Self
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
-from tmcli import checkpoint
+from tmcli import checkpoint, signals
 from tmcli import trainer as training
 from tmcli.chat import Chat
 from tmcli.curriculum import Curriculum
@@ -35,7 +35,7 @@ from tmcli.trainer.calls import marks
 from tmcli.trainer.compass import Compass
 from tmcli.trainer.grpo import Grpo
 from tmcli.trainer.held_out import WATCHED, HeldOut
-from tmcli.trainer.life import Life
+from tmcli.trainer.life import GRACE_S, Life
 from tmcli.trainer.rollouts import Rollouts, groups
 from tmcli.trainer.samples import Samples
 
@@ -78,9 +78,9 @@ class Stage:
         policy = self._policy()
         limits = Limits(options.style, max_turns=options.max_turns, max_tokens=options.max_tokens)
         runner = Runner(policy, limits, concurrency=watch.concurrency, world=self.world)
-        self._open.enter_context(runner)
+        self.runner = self._open.enter_context(runner)
         left = checkpoint.saved(self.part)
-        rollouts = Rollouts(
+        self.rollouts = rollouts = Rollouts(
             curriculum,
             runner,
             self.chat.turn_end_id,
@@ -114,9 +114,30 @@ class Stage:
             higher=True,
             between=options.updates,
         )
+        if checkpoint.n_processes() == 1:  # several would have to agree
+            rollouts.is_asked = lambda: life.is_asked
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(life)
         return trainer, life
+
+    def train(self, trainer: Any, life: Life) -> None:
+        """To the end, or until a signal comes. Episodes that are played then are played again on resuming."""
+
+        def stop(now: bool) -> bool:
+            heard = life.asked_to_stop(now)
+            if heard and self.rollouts.playing and checkpoint.n_processes() == 1:
+                self.runner.stop(True)
+            return heard
+
+        with signals.told_to(stop, GRACE_S):
+            try:
+                life.train(trainer)
+            except KeyboardInterrupt:
+                if self.rollouts.playing and life.is_asked:
+                    life.save_between(trainer)
+                raise
+        if life.stopped:
+            raise KeyboardInterrupt
 
     def _policy(self) -> Local | Trained:
         """Who plays: the model here, or on a server that follows it."""
