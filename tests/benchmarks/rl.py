@@ -130,7 +130,12 @@ def with_tm(folder: Path, output: Path, asked: Any) -> Json:
     clock, peak = Clock(), same_work.Peak()
     peak.reset()
     tasks = same_work.tasks(asked.prompts * asked.steps)
-    rl(tasks, output, options, Watch(samples_every=0), on_step=lambda *step: clock.step(step[2]))
+
+    def on_step(step: int, total: int, logs: Json) -> None:
+        if step > len(clock.ends):  # what is logged after the last one is no step
+            clock.step(logs)
+
+    rl(tasks, output, options, Watch(samples_every=0), on_step=on_step)
     mb = peak.mb
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     clock.logs = [line for line in lines if "loss" in line]
