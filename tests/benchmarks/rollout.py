@@ -19,9 +19,9 @@ process that lives for the whole run and has its model loaded:
 
 `text` says in how many episodes the sampled text equals that of the first contender, and `ties`: of the
 others, how many differ first where both tokens are nearly as likely (a rounding decides there, in bf16 within
-0.2 nats). `MB` is the most memory the process held (not its sandbox), `cpu` its seconds. A contender that fails,
-or takes longer than `--limit`, is a line that says so. The table goes to stderr, one JSON object a cell to
-stdout.
+0.2 nats). `MB` is the most memory the process held (not its sandbox), `cpu` its seconds. A contender that
+fails, or takes longer than `--limit`, is a line that says so. The table goes to stderr, one JSON object a
+cell to stdout.
 
 Run it with nothing else running.
 """
