@@ -43,8 +43,8 @@ TEMPERATURE = 0.4
 SEPARATION = 0.5
 """w_sep."""
 MEMORY = 0.9
-"""m: how much of a prototype outlasts a step. Below 0.9 the losses of smollm2 stopped falling: its calls lie so
-close together at first (their mean cosine is 0.92) that prototypes ran after them."""
+"""m: how much of a prototype outlasts a step. With less the losses of smollm2 stopped falling: its calls lie
+so close together at first (mean cosine 0.92) that prototypes ran after them."""
 DEPTH = 0.25
 """The layer, as a part of the model: the paper's is 8 of 32 to 36."""
 
