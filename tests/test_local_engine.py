@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from tmcli import model as models
 from tmcli.chat import Chat
+from tmcli.errors import PolicyFailure
 from tmcli.policies import Sampling
 from tmcli.policies.local import Local
 from tmcli.policies.local.attention import serves
@@ -124,7 +125,7 @@ def test_greedy_turns_are_what_generate_says(name: str) -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), limit=st.integers(1, 2000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_bound_changes_when_rows_run_and_not_what_they_say(lengths: list[int], limit: int) -> None:
     model = made("Llama", {})
     said = []
@@ -345,3 +346,37 @@ def test_a_drawn_token_can_be_said(size: int, draw: float, top_p: float, seed: i
         larger = p[p > p[token]].sum()
         assert p[token] > 0
         assert larger < top_p + 1e-6
+
+
+class Faulty(LlamaForCausalLM):
+    """A model that breaks once, at a step that is asked for."""
+
+    left = -1
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        Faulty.left -= 1
+        if Faulty.left == 0:
+            raise RuntimeError("broken")
+        return super().forward(*args, **kwargs)
+
+
+def test_what_breaks_a_step_is_told_and_leaves_nothing_behind(tiny: tuple[Any, Chat]) -> None:
+    model, chat = tiny
+    faulty = Faulty(model.config).eval()
+    faulty.load_state_dict(model.state_dict())
+    policy = Local("tiny", faulty, chat, Sampling(max_new_tokens=6))
+
+    async def broken() -> None:
+        conversation = policy.open(tasks(1)[0], 0)
+        messages: list[Json] = [*tasks(1)[0].messages]
+        messages.append({"role": "assistant", "content": (await conversation.reply(messages)).content})
+        messages.append({"role": "tool", "content": "r"})
+        Faulty.left = 3
+        try:
+            with pytest.raises(PolicyFailure, match="generation failed: RuntimeError: broken"):
+                await conversation.reply(messages)
+        finally:
+            conversation.close()
+
+    asyncio.run(broken())
+    assert play(policy, 2, 2) == play(Local("tiny", model, chat, Sampling(max_new_tokens=6)), 2, 2)

@@ -79,18 +79,21 @@ class Engine:
         for episode in newcomers:
             episode.begin()
         self._queue += newcomers
-        while True:
-            try:
-                ended = self._advance()
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                self._shrink(error)
-            except RuntimeError as error:
-                if "can't allocate memory" not in str(error):
-                    raise
-                self._shrink(error)
-            else:
-                if ended or not self.is_busy or self.interrupted.is_set():
-                    return ended
+        try:
+            while True:
+                try:
+                    ended = self._advance()
+                except (RuntimeError, MemoryError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    self._shrink(error)
+                else:
+                    if ended or not self.is_busy or self.interrupted.is_set():
+                        return ended
+        except BaseException:
+            self._queue = []
+            self._drop_all()
+            raise
 
     def _advance(self) -> list[Episode]:
         """Admit what fits, and take one step."""
@@ -297,6 +300,10 @@ class Engine:
             rows = self._rows
             self._slots.swap(one, other, max(rows[one].n_cached, rows[other].n_cached))
             rows[one], rows[other] = rows[other], rows[one]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _common(one: list[int], other: list[int]) -> int:

@@ -53,7 +53,11 @@ class Plain:
         while self._queue:
             episode = self._queue.pop(0)
             if not episode.is_closed:
-                self._turn(episode)
+                try:
+                    self._turn(episode)
+                except BaseException:
+                    self._queue = []
+                    raise
                 return [episode]
         return []
 

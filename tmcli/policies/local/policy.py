@@ -129,7 +129,9 @@ class Local:
         return LocalConversation(self, episode)
 
     async def aclose(self) -> None:
-        if self._running is not None:
+        self._vacant, self._expects_more = [], False
+        self._tell()
+        if self._running is not None and not self._running.done():
             await asyncio.gather(self._running, return_exceptions=True)
         self._thread.shutdown()
         self._engine = None
@@ -198,7 +200,6 @@ class Local:
                     if future is not None and not future.done():
                         future.set_result(None)
         except Exception as error:  # noqa: BLE001 - whatever torch raises: these have no answer
-            self._engine = None
             self._waiting = []
             futures, self._futures = self._futures, {}
             for future in futures.values():
