@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import environment
+from conftest import Tm, environment
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peft import get_peft_model
+from safetensors.torch import load_file
 from test_grpo import COMPLETIONS, MASKS, PROMPTS, Fixed, trained
 from transformers import LlamaConfig
 
 from tmcli import model as models
+from tmcli import toolbox
 from tmcli.trainer import attention, lora
 from tmcli.trainer.compass import DIMENSION, MEMORY, SEPARATION, TEMPERATURE, Compass, tapped
 from tmcli.trainer.grpo import Grpo
@@ -263,6 +265,36 @@ def test_the_trainer_learns_its_gradient_and_no_more(
     assert all(line["compass/variation"] > 0 and 0 <= line["compass/accuracy"] <= 1 for line in log)
     plain = models.load("tiny", dtype=torch.float32)[0].state_dict().keys()
     assert trainer.model.state_dict().keys() == plain  # none of it is saved
+
+
+FEW = "--steps 1 --prompts-per-step 2 --group-size 2 --batch-size 2 --max-turns 2 --max-new-tokens 8".split()
+SAMPLES = ["--samples-every", "1"]
+
+
+@pytest.mark.slow
+def test_as_a_user_asks_for_it(tm: Tm, tmp_path: Path) -> None:
+    tasks = tm("tasks", "--suite", "train", "-n", "2", "--drift", "rename").stdout
+    (tmp_path / "tasks.jsonl").write_bytes(tasks)
+    names = sorted(toolbox.load("library").names + toolbox.load("bank").names + toolbox.load("parcels").names)
+    words = {name: f"zz{i % 3}class" for i, name in enumerate(names)}
+    (tmp_path / "classes.json").write_text(json.dumps(words))
+    compass = ["--compass", "0.5", "--function-classes", "classes.json"]
+    ran = tm(
+        "rl", "--policy", "tiny", "--tasks", "tasks.jsonl", "-o", "out", *FEW, *SAMPLES, *compass, timeout=200
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert b'"zz0class"' in ran.stdout  # the run record says what was asked for
+    samples = (tmp_path / "out" / "samples.jsonl").read_bytes()
+    assert samples
+    assert b"zz0class" not in samples  # no model was told
+    assert not list((tmp_path / "out").glob("*auxiliary*"))
+    kept = load_file(tmp_path / "out" / "model.safetensors")
+    assert not [name for name in kept if "head" in name and "lm_head" not in name]
+
+    (tmp_path / "classes.json").write_text('{"nobody": "search"}')
+    ran = tm("rl", "--policy", "tiny", "--tasks", "tasks.jsonl", "-o", "other", *FEW, *compass)
+    assert ran.returncode == 2
+    assert b"no tool of the tasks has a function class; say what they do: --function-classes" in ran.stderr
 
 
 # ---- steps, processes, resume --------------------------------------------------------------------
