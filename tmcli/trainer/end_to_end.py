@@ -22,6 +22,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from peft import PeftModel
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head, split_tensor_dict
@@ -62,6 +63,7 @@ class EndToEnd(GRPOTrainer):  # type: ignore[misc]  # trl ships no types
         """How the episodes of the last pass were laid out."""
         self._buffered_inputs: list[Json] | None = None
         self._scored: Any = None
+        self._apart = 0.0, 0.0
         self._usual_attention: str = _base(self.model).config._attn_implementation
         self._casting = [m for m in self.model.modules() if hasattr(m, "cast_input_dtype_enabled")]
         self._way = self._usual_attention, True
@@ -116,7 +118,7 @@ class EndToEnd(GRPOTrainer):  # type: ignore[misc]  # trl ships no types
             scored = self._per_token(model, inputs)
             if "old_per_token_logps" not in inputs:  # kept for the updates after this one
                 inputs["old_per_token_logps"] = scored[0].detach()
-                self._note_sampling(inputs, mask)
+                self._count_sampling(inputs, mask)
             if self.sampling_cap is not None and "sampling_per_token_logps" in inputs:
                 inputs = inputs | {"advantages": self._corrected(inputs)}
             self._scored = scored
@@ -177,13 +179,23 @@ class EndToEnd(GRPOTrainer):  # type: ignore[misc]  # trl ships no types
         weighed: torch.Tensor = found.reshape(len(found), -1) * ratio.clamp(max=self.sampling_cap)
         return weighed
 
-    def _note_sampling(self, inputs: Json, mask: torch.Tensor) -> None:
+    def _count_sampling(self, inputs: Json, mask: torch.Tensor) -> None:
         """How far the sampler's log-probabilities are from the policy's: 0, were both computed alike."""
         if "sampling_per_token_logps" in inputs:
             apart = (inputs["old_per_token_logps"] - inputs["sampling_per_token_logps"]).abs()
             there = (mask == 1) & ~apart.isnan()
-            mean = self._mean(apart[there].sum().item(), there.sum().item())
-            self._metrics["train"]["sampling/logp_difference"].append(mean)
+            total, count = self._apart
+            self._apart = total + apart[there].sum().item(), count + there.sum().item()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self.note({"sampling/logp_difference": self._apart} if self._apart[1] else {})
+        self._apart = 0.0, 0.0
+        super().log(logs, start_time)
+
+    def note(self, sums: dict[str, tuple[float, float]]) -> None:
+        """Log sum / count over all processes; nan, which is logged as None, where the count is 0."""
+        for name in sorted(set(gather_object(list(sums)))):
+            self._metrics["train"][name].append(self._mean(*sums.get(name, (0.0, 0.0))))
 
     def _mean(self, total: float, count: float) -> float:
         local = torch.tensor([total, count], dtype=torch.float64, device=self.accelerator.device)

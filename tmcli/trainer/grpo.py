@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate.utils import gather_object
 from trl import GRPOConfig, GRPOTrainer
 
 from tmcli.records import Json
@@ -90,7 +89,7 @@ class Grpo(EndToEnd):
         if self.auxiliary is not None:
             classes = _padded(batch.classes, width, -1).to(self.accelerator.device)
             output["classes"] = classes.masked_fill(output["tool_mask"] == 0, -1)  # as the loss
-        self._note(batch.sums)
+        self.note(batch.sums)
         return output
 
     def _local(self, name: str) -> torch.Tensor:
@@ -123,14 +122,9 @@ class Grpo(EndToEnd):
         out = classes.new_full((laid.inputs["input_ids"].shape[1],), -1)
         return out.index_put((laid.at,), classes[laid.rows, laid.places])
 
-    def _note(self, sums: dict[str, tuple[float, float]]) -> None:
-        """Log sum / count over all processes; nan, which is logged as None, where the count is 0."""
-        for name in sorted(set(gather_object(list(sums)))):
-            self._metrics["train"][name].append(self._mean(*sums.get(name, (0.0, 0.0))))
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.auxiliary is not None and "loss" in logs:
-            self._note(self.auxiliary.sums_since())
+            self.note(self.auxiliary.sums_since())
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, Any]:
