@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Tm
+from engines import Engine
 
 from tmcli import model as models
 from tmcli import suites
@@ -22,13 +23,13 @@ from tmcli.commands.options.reinforcing import Aim, Batches, Examining
 from tmcli.commands.options.training import Weights
 from tmcli.curriculum import Curriculum
 from tmcli.episode import Limits
-from tmcli.errors import OutputError, UsageError
+from tmcli.errors import OutputError, RunError, UsageError
 from tmcli.policies import Sampling
 from tmcli.policies.local import Local
 from tmcli.records import Task, Trajectory
 from tmcli.runner import Runner
 from tmcli.score import DEFAULT_WEIGHTS
-from tmcli.steps.rl import RlOptions, rl
+from tmcli.steps.rl import RlOptions, Watch, rl
 from tmcli.trainer.rollouts import Rollouts, teaches, valid
 from tmcli.trainer.samples import Samples
 from tmcli.trainer.tally import Tally
@@ -234,6 +235,24 @@ def test_rl_writes_a_checkpoint_that_plays(tm: Tm, tmp_path: Path) -> None:
     assert played.returncode == 0, played.stderr.decode()
     trajectory = json.loads(played.stdout)
     assert trajectory["policy"]["sampling"]["weights"] == run["options"]["key"]
+
+
+def test_a_server_plays_with_the_weights_of_the_step(tmp_path: Path) -> None:
+    options = replace(OPTIONS, precision="fp32", learning_rate=1e-2)
+    tasks = list(suites.suite("train", 2))
+    model, tokenizer = models.load("tiny", dtype=torch.float32)
+    chat = Chat(tokenizer)
+    with Engine("vllm", model, chat.tokenizer, "tiny") as engine:
+        watch = Watch(server=engine.url, samples_every=1)
+        run = rl(tasks, tmp_path / "ckpt", options, watch, held_out=tasks[:1])
+    lines = [json.loads(line) for line in (tmp_path / "ckpt" / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    assert all(line["sampling/logp_difference"] < 1e-3 for line in steps)  # or its weights were others
+    assert run.counts["episodes_without_reward"] == 0
+    assert not (tmp_path / "ckpt" / "served").exists()
+    with pytest.raises(RunError):
+        rl(tasks, tmp_path / "other", options, Watch(server="http://localhost:1/v1"))
 
 
 def test_an_endless_stream_of_tasks(tmp_path: Path) -> None:
