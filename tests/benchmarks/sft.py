@@ -88,12 +88,11 @@ def measure(name: str, kind: str, rows: list[Row]) -> dict[str, float]:
             contender.pop("dtype", None)
             model, tokenizer = models.load("smollm2", dtype=dtype)
             data, trainer_class = data.select(range(len(rows))), SFTTrainer  # without our empty row
-            arguments = training.quiet_arguments(Path(folder)) | {
+            arguments = training.shared_arguments(Path(folder), options) | {
                 "num_train_epochs": 1,
                 "per_device_train_batch_size": at_once,
                 "gradient_accumulation_steps": BATCH // at_once,
                 "train_sampling_strategy": "sequential",
-                "learning_rate": options.learning_rate,
                 "warmup_steps": 0.05,
                 "max_length": None,
                 **contender,

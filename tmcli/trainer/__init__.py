@@ -20,7 +20,6 @@ from datasets import disable_progress_bars
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tmcli.checkpoint import Metrics
-from tmcli.model import best_dtype
 from tmcli.records import Json
 from tmcli.trainer.adapters import adapter, in_bf16, load, lora, merged
 from tmcli.trainer.sft import Sft, dataset
@@ -37,7 +36,7 @@ __all__ = [
     "load",
     "lora",
     "merged",
-    "quiet_arguments",
+    "shared_arguments",
 ]
 
 SHOWN = {
@@ -53,15 +52,17 @@ OnStep = Callable[[int, int, Json], None]
 """`(step, total, logs)` at every logged step."""
 
 
-def quiet_arguments(part: Path) -> Json:
-    """Training arguments that both trainers share: this machine's precision, and nothing printed, sent
-    or saved but what we write ourselves."""
+def shared_arguments(part: Path, options: Any) -> Json:
+    """Training arguments of both trainers; nothing is printed, sent or saved but what we write ourselves."""
     disable_progress_bars()
     return {
         "output_dir": str(part),
-        "bf16": best_dtype() == torch.bfloat16,
+        "bf16": in_bf16(options.precision),
         "use_cpu": not torch.cuda.is_available(),
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": options.gradient_checkpointing,
+        "learning_rate": options.learning_rate,
+        "logging_nan_inf_filter": False,  # it would log 0, and nobody would see that the run is lost
+        "seed": options.seed,
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
@@ -102,19 +103,14 @@ def arguments(part: Path, options: Any, n_processes: int = 1) -> Json:
     """Training arguments of sft; `batch_size` is of all processes together."""
     each = options.batch_size // n_processes
     size = each // accumulation(each)
-    return quiet_arguments(part) | {
-        "bf16": in_bf16(options.precision),
+    return shared_arguments(part, options) | {
         "num_train_epochs": options.epochs,
         "per_device_train_batch_size": size,
         "per_device_eval_batch_size": size,
         "gradient_accumulation_steps": each // size,
-        "gradient_checkpointing": options.gradient_checkpointing,
-        "learning_rate": options.learning_rate,
-        "logging_nan_inf_filter": False,  # it would log 0, and nobody would see that the run is lost
         "lr_scheduler_type": "linear",
         "warmup_steps": 0.05,
         "max_length": None,  # too long rows were left out
         "padding_free": options.packing == "on"
         or (options.packing == "auto" and not torch.cuda.is_available()),
-        "seed": options.seed,
     }

@@ -30,7 +30,6 @@ from tmcli.records import Json, Task, Trajectory
 from tmcli.runner import Runner
 from tmcli.score import task_in
 from tmcli.steps.rl.options import SEQUENCE_LEVEL, RlOptions, Watch
-from tmcli.trainer.adapters import in_bf16
 from tmcli.trainer.calls import marks
 from tmcli.trainer.compass import Compass
 from tmcli.trainer.grpo import Grpo
@@ -156,10 +155,7 @@ class Stage:
 
 def _arguments(part: Path, options: RlOptions) -> Json:
     per_pass = options.batch_size * checkpoint.n_processes()
-    return training.quiet_arguments(part) | {
-        "bf16": in_bf16(options.precision),
-        "gradient_checkpointing": options.gradient_checkpointing,
-        "logging_nan_inf_filter": False,
+    return training.shared_arguments(part, options) | {
         "max_steps": options.steps,
         "per_device_train_batch_size": options.batch_size,
         "gradient_accumulation_steps": options.n_episodes // per_pass,
@@ -168,7 +164,6 @@ def _arguments(part: Path, options: RlOptions) -> Json:
         "max_completion_length": options.max_tokens,
         "temperature": options.temperature,
         "top_p": options.top_p,
-        "learning_rate": options.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": options.warmup,
         "loss_type": options.loss,
@@ -179,5 +174,4 @@ def _arguments(part: Path, options: RlOptions) -> Json:
         "beta": options.beta,
         "shuffle_dataset": False,  # the order is the curriculum's
         "ddp_find_unused_parameters": False,
-        "seed": options.seed,
     }
