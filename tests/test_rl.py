@@ -277,7 +277,6 @@ def test_bad_input_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
         ("--policy tiny --tasks unsene", b"did you mean 'unseen'"),
         ("--policy tiny --reward anser=1", b"answer"),
         ("--policy ./nowhere", b"nowhere"),
-        ("--policy tiny --batch-size 3", b"divisor"),
         ("--policy tiny --curriculum drfit", b"did you mean 'drift'"),
         ("--policy tiny --patience 2", b"--patience needs something held out"),
     ):
@@ -314,3 +313,11 @@ def test_a_method_is_a_preset_and_explicit_options_win() -> None:
     assert Batches().resolved(Weights())["learning_rate"] == 2e-4
     assert Batches().resolved(Weights(full=True))["learning_rate"] == pytest.approx(2e-5)
     assert Batches(curriculum="drift,hops").resolved(Weights())["curriculum"] == ("drift", "hops")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "group", "most", "n", "each"), [(4, 8, 4, 1, 4), (1, 6, 4, 1, 3), (2, 3, 8, 2, 3)]
+)
+def test_passes_share_a_batch_evenly(prompts: int, group: int, most: int, n: int, each: int) -> None:
+    options = RlOptions(prompts_per_step=prompts, group_size=group, batch_size=most)
+    assert options.per_pass(n) == each

@@ -97,8 +97,8 @@ def main() -> None:
                  "--eval-tasks", held, "-o", out / "rl", "--resume", *shlex.split(options.more))  # fmt: skip
     for kind in KIND:
         for name, weights in (("sft", options.sft), ("rl", out / "rl")):
-            tm("rollout", "--policy", weights, "--tasks", out / f"test-{kind}.jsonl", *PLAYED, "--concurrency", 64,
-               "-o", out / f"{name}-{kind}.jsonl", "--resume")  # fmt: skip
+            tm("rollout", "--policy", weights, "--tasks", out / f"test-{kind}.jsonl", *PLAYED,
+               "--concurrency", 64, "-o", out / f"{name}-{kind}.jsonl", "--resume")  # fmt: skip
     for line in map(json.loads, (out / "rl" / "metrics.jsonl").open()):
         if any(key.startswith("eval_") for key in line):
             print(json.dumps(line))

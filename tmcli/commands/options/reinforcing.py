@@ -36,7 +36,10 @@ class Batches:
         typer.Option("--group-size", min=2, metavar="N", help="Episodes a task; their mean is the baseline."),
     ] = D.group_size
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, metavar="N", help="Episodes per forward and backward pass.")
+        int,
+        typer.Option(
+            "--batch-size", min=1, metavar="N", help="Episodes per forward and backward pass, at most."
+        ),
     ] = D.batch_size
     updates: Annotated[
         int, typer.Option("--updates", min=1, metavar="K", help="Optimizer steps on each batch of episodes.")

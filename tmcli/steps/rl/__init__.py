@@ -110,11 +110,10 @@ def rl(
 def _check(options: RlOptions) -> None:
     """Can the episodes of a batch be shared evenly? Raises `InputError`."""
     n = checkpoint.n_processes()
-    if options.n_episodes % (options.batch_size * n):
-        among = f" and {n} processes" if n > 1 else ""
+    if options.n_episodes % n:
         raise InputError(
-            f"batch_size {options.batch_size}{among} does not divide {options.n_episodes} episodes a step",
-            "choose a divisor of prompts_per_step * group_size",
+            f"{n} processes cannot share the {options.n_episodes} episodes of a batch evenly",
+            "choose another --prompts-per-step or --group-size",
         )
 
 

@@ -44,8 +44,9 @@ class RlOptions:
     """Tasks of a batch."""
     group_size: int = 8
     """Episodes per task: the group whose mean is the baseline."""
-    batch_size: int = 8
-    """Episodes per forward and backward pass; must divide prompts_per_step * group_size."""
+    batch_size: int = 4
+    """Episodes per forward and backward pass, at most: as many as share a batch evenly. On a CPU larger passes
+    are hardly faster, and need more memory."""
     updates: int = 1
     """Optimizer steps on each batch of episodes."""
     learning_rate: float = 2e-4
@@ -102,6 +103,11 @@ class RlOptions:
     def n_episodes(self) -> int:
         """Of a batch."""
         return self.prompts_per_step * self.group_size
+
+    def per_pass(self, n_processes: int) -> int:
+        """Episodes of one process's pass."""
+        each = self.n_episodes // n_processes
+        return max(n for n in range(1, min(self.batch_size, each) + 1) if each % n == 0)
 
     @property
     def n_groups(self) -> int:

@@ -154,11 +154,12 @@ class Stage:
 
 
 def _arguments(part: Path, options: RlOptions) -> Json:
-    per_pass = options.batch_size * checkpoint.n_processes()
+    n_processes = checkpoint.n_processes()
+    per_pass = options.per_pass(n_processes)
     return training.shared_arguments(part, options) | {
         "max_steps": options.steps,
-        "per_device_train_batch_size": options.batch_size,
-        "gradient_accumulation_steps": options.n_episodes // per_pass,
+        "per_device_train_batch_size": per_pass,
+        "gradient_accumulation_steps": options.n_episodes // (per_pass * n_processes),
         "num_generations": options.group_size,
         "num_iterations": options.updates,
         "max_completion_length": options.max_tokens,
