@@ -45,8 +45,8 @@ class RlOptions:
     group_size: int = 8
     """Episodes per task: the group whose mean is the baseline."""
     batch_size: int = 4
-    """Episodes per forward and backward pass, at most: as many as share a batch evenly. On a CPU larger passes
-    are hardly faster, and need more memory."""
+    """Episodes per forward and backward pass, at most: as many as share a batch evenly. On a CPU larger
+    passes are hardly faster, and need more memory."""
     updates: int = 1
     """Optimizer steps on each batch of episodes."""
     learning_rate: float = 2e-4
