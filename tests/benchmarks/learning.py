@@ -2,10 +2,11 @@
 
     python tests/benchmarks/learning.py SFT OUT [--steps 40] [--test 200] [--more "--method compass ..."]
 
-SFT is a checkpoint of the demo (`make demo`, ckpt-sft). The policy is trained on the demo's tasks (seen
-toolboxes), held out tasks are played every few steps (the curve, in OUT/rl/metrics.jsonl), and at the end
-both policies play the same new tasks, greedily: on the demo's unseen toolboxes and on its seen ones. The
-difference is by task, its interval a bootstrap over tasks. Every line of work is a `tm` command.
+SFT is a checkpoint of the demo (`make demo`, ckpt-sft). The policy is trained on the demo's tasks (three
+seen toolboxes; `--on` trains on others). Every few steps it plays tasks of two unseen toolboxes: that is the
+curve, in OUT/rl/metrics.jsonl, and the weights that solve most are kept. At the end both policies play the
+same new tasks, greedily: on the demo's unseen toolboxes, two others, and on its seen ones. The difference is
+by task, its interval a bootstrap over tasks. Every line of work is a `tm` command.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 KIND = {"seen": "flights,kitchen,library", "unseen": "clinic,museum"}
+HELD_OUT = "garden,harbor"
+"""Unseen, and not among those of the test."""
 COMMON = ["--hops", "1,2", "--drift", "none,stale"]
 PLAYED = ["--max-tokens", "1024", "--max-new-tokens", "160", "--max-turns", "8"]
 
@@ -32,6 +35,10 @@ def tm(*words: object) -> float:
     started = time.monotonic()
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - started
+
+
+def tasks(file: Path, *words: object) -> None:
+    tm("tasks", *words, "-o", file, "--force")
 
 
 def answers(file: Path) -> dict[str, float]:
@@ -57,42 +64,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--test", type=int, default=200, help="tasks of each kind")
     parser.add_argument("--train", type=int, default=1000, help="tasks to train on")
+    usual = shlex.join(["--toolbox", KIND["seen"], *COMMON])
+    parser.add_argument("--on", default=usual, help="which: words for tm tasks")
     parser.add_argument("--more", default="", help="more words for tm rl")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     train, held = out / "train.jsonl", out / "held-out.jsonl"
-    tm(
-        "tasks",
-        "--suite",
-        "train",
-        "-n",
-        options.train,
-        "--toolbox",
-        KIND["seen"],
-        *COMMON,
-        "-o",
-        train,
-        "--force",
-    )
+    tasks(train, "--suite", "train", "-n", options.train, *shlex.split(options.on))
+    tasks(held, "--suite", "unseen", "-n", 40, "--toolbox", HELD_OUT, *COMMON)
     for kind, boxes in KIND.items():
-        tm("tasks", "--suite", kind, "-n", options.test, "--toolbox", boxes, *COMMON, "--seed", 7, "-o",
-           out / f"test-{kind}.jsonl", "--force")  # fmt: skip
-    tm(
-        "tasks",
-        "--suite",
-        "unseen",
-        "-n",
-        40,
-        "--toolbox",
-        KIND["unseen"],
-        *COMMON,
-        "--seed",
-        8,
-        "-o",
-        held,
-        "--force",
-    )
+        test = out / f"test-{kind}.jsonl"
+        tasks(test, "--suite", kind, "-n", options.test, "--toolbox", boxes, *COMMON, "--seed", 7)
     seconds = tm("rl", "--policy", options.sft, "--tasks", train, "--steps", options.steps, *PLAYED,
                  "--eval-tasks", held, "-o", out / "rl", "--resume", *shlex.split(options.more))  # fmt: skip
     for kind in KIND:
