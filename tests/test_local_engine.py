@@ -141,6 +141,21 @@ def test_a_bound_changes_when_rows_run_and_not_what_they_say(lengths: list[int],
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize("limit", [512, 768, 1024])
+def test_what_is_kept_of_a_long_row_is_never_cut(limit: int) -> None:
+    """Also where one row is longer than the bound, and a short one runs between its turns."""
+    model = made("Llama", {"max_position_embeddings": 2048})
+    engine = Engine(model, frozenset(), Sampling(max_new_tokens=4), limit)
+    long = Episode(0, 0, [], ids=[3 + j * j % 50 for j in range(600)])
+    short = rows(3)
+    turn(engine, [long])
+    turn(engine, short)
+    long.hear([5, 6])
+    turn(engine, [long])
+    assert is_what_generate_says(model, long, 4)
+    assert all(is_what_generate_says(model, episode, 4) for episode in short)
+
+
 def test_a_common_beginning_is_read_once() -> None:
     model = made("Llama", {})
     shared = [3 + j % 50 for j in range(100)]
@@ -183,6 +198,23 @@ def test_out_of_memory_halves_the_batch_and_goes_on(capfd: pytest.CaptureFixture
     assert said[0] == said[1]
     assert Cramped.n_failed > 0
     assert "out of memory: from now on at most" in capfd.readouterr().err
+
+
+def test_a_turn_that_ended_before_memory_ran_out_is_told_of() -> None:
+    n_passes = 0
+
+    class Late(LlamaForCausalLM):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            nonlocal n_passes
+            n_passes += 1
+            if n_passes == 2:
+                raise torch.OutOfMemoryError("full for once")
+            return super().forward(*args, **kwargs)
+
+    model = Late(made("Llama", {"max_position_embeddings": 4096}).config).eval()
+    episodes = [Episode(i, i, [], ids=[3 + (i + j * j) % 50 for j in range(1500)]) for i in range(2)]
+    turn(Engine(model, frozenset(), Sampling(max_new_tokens=1), None), episodes)  # each in a pass of its own
+    assert [len(episode.said) for episode in episodes] == [1, 1]
 
 
 def test_one_row_that_does_not_fit_is_an_error() -> None:

@@ -29,7 +29,7 @@ def _drawn(p: torch.Tensor, top_p: float, draws: list[float]) -> torch.Tensor:
     order = None
     if top_p < 1:
         p, order = p.sort(-1, descending=True)
-        p[p.cumsum(-1) - p >= top_p] = 0  # the first always stays
+        p[:, 1:][(p.cumsum(-1) - p)[:, 1:] >= top_p] = 0  # the first always stays
     if p.shape[-1] % BLOCK:
         p = torch.nn.functional.pad(p, (0, BLOCK - p.shape[-1] % BLOCK))
     blocks = p.view(len(p), -1, BLOCK)

@@ -59,6 +59,8 @@ class Engine:
         """How many of them are decoded."""
         self._queue: list[Episode] = []
         """Turns that wait for room."""
+        self._ended: list[Episode] = []
+        """Turns that ended and are still to be told of: also when the step they ended in fails."""
 
     @property
     def is_busy(self) -> bool:
@@ -82,39 +84,38 @@ class Engine:
         try:
             while True:
                 try:
-                    ended = self._advance()
+                    self._advance()
                 except (RuntimeError, MemoryError) as error:
                     if not _is_out_of_memory(error):
                         raise
                     self._shrink(error)
                 else:
-                    if ended or not self.is_busy or self.interrupted.is_set():
+                    if self._ended or not self.is_busy or self.interrupted.is_set():
+                        ended, self._ended = self._ended, []
                         return ended
         except BaseException:
-            self._queue = []
+            self._queue, self._ended = [], []
             self._drop_all()
             raise
 
-    def _advance(self) -> list[Episode]:
+    def _advance(self) -> None:
         """Admit what fits, and take one step."""
         self._forget_closed()
-        ended = self._admit()
-        if not ended and self._n:
-            ended = self._decode()
-        return ended
+        self._admit()
+        if not self._ended and self._n:
+            self._decode()
 
     # ---- rows come ---------------------------------------------------------------------------------
 
-    def _admit(self) -> list[Episode]:
-        """Prefill turns that wait, as far as there is room; gives those that ended at once."""
-        ended: list[Episode] = []
+    def _admit(self) -> None:
+        """Prefill turns that wait, as far as there is room."""
         while self._queue:
             entering: list[Episode] = []
             for episode in list(self._queue):
                 if len(episode.ids) >= self.context or self.sampling.max_new_tokens < 1:
                     self._queue.remove(episode)
                     episode.finish = "length"
-                    ended.append(episode)
+                    self._ended.append(episode)
                     continue
                 if not self._make_room([*self._rows[: self._n], episode]):
                     break
@@ -126,8 +127,7 @@ class Engine:
                 entering.append(episode)
             if not entering:
                 break
-            ended += self._prefill(entering)
-        return ended
+            self._prefill(entering)
 
     def _make_room(self, running: list[Episode], more: int = 1) -> bool:
         """Let these rows fit, each with `more` positions; rows that wait may have to go. False: no room."""
@@ -140,7 +140,8 @@ class Engine:
         if len(running) > most:
             return False
         waiting = [episode for episode in self._rows[self._n :] if episode not in running]
-        while len(running) + len(waiting) > most:
+        waiting.sort(key=lambda episode: episode.n_cached <= room)  # what would be cut off goes first
+        while waiting and (len(running) + len(waiting) > most or waiting[0].n_cached > room):
             self._drop(waiting.pop(0))
         n_rows = len(running) + len(waiting)
         if n_rows > self._slots.size:
@@ -171,9 +172,8 @@ class Engine:
         self._swap(self._rows.index(episode), self._n)
         self._n += 1
 
-    def _prefill(self, entering: list[Episode]) -> list[Episode]:
+    def _prefill(self, entering: list[Episode]) -> None:
         """Read what is new of these rows, and sample their first tokens."""
-        ended: list[Episode] = []
         while entering:
             part = [entering.pop(0)]
             n_new = len(part[0].ids) - part[0].n_cached
@@ -193,14 +193,13 @@ class Engine:
                 ends.append(len(ids) - 1)
             step = Prefill(self._slots, rows)
             logits = self._forward(torch.tensor(ids), torch.tensor(positions), step, torch.tensor(ends))
-            ended += self._say(part, logits)
+            self._say(part, logits)
             self.speed.prefilled += len(ids)
             self.speed.prefill_s += time.perf_counter() - started
-        return ended
 
     # ---- steps -------------------------------------------------------------------------------------
 
-    def _decode(self) -> list[Episode]:
+    def _decode(self) -> None:
         while not self._make_room(self._rows[: self._n]):
             self._put_back()
         started = time.perf_counter()
@@ -209,10 +208,9 @@ class Engine:
         slots = torch.arange(len(rows), device=self._device)
         step = Decode(self._slots, lengths.to(self._device), 1 + int(lengths.max()), slots)
         logits = self._forward(torch.tensor([episode.ids[-1] for episode in rows]), lengths, step, 0)
-        ended = self._say(rows, logits)
+        self._say(rows, logits)
         self.speed.steps += 1
         self.speed.sample_s += time.perf_counter() - started
-        return ended
 
     def _forward(
         self, ids: torch.Tensor, positions: torch.Tensor, step: Prefill | Decode, keep: torch.Tensor | int
@@ -228,7 +226,7 @@ class Engine:
         logits: torch.Tensor = out.logits[0]
         return logits
 
-    def _say(self, rows: list[Episode], logits: torch.Tensor) -> list[Episode]:
+    def _say(self, rows: list[Episode], logits: torch.Tensor) -> None:
         """Sample a token for each row; rows whose turn ended leave."""
         tokens, logprobs = choose(logits, self.sampling, [episode.draw() for episode in rows])
         ended = []
@@ -244,8 +242,8 @@ class Engine:
             ended.append(episode)
         for episode in ended:
             self._leave(self._rows.index(episode))
+        self._ended += ended
         self.speed.sampled += len(rows)
-        return ended
 
     # ---- rows go -----------------------------------------------------------------------------------
 
