@@ -24,6 +24,7 @@ from tmcli.trainer import advantages
 from tmcli.trainer.asked import Auxiliary, Batch, Rollouts
 from tmcli.trainer.compass import tapped
 from tmcli.trainer.end_to_end import EndToEnd
+from tmcli.trainer.memory import give_back
 from tmcli.trainer.spans import CODES, NONE
 
 Advantage = Literal["joint", "split"]
@@ -64,8 +65,10 @@ class Grpo(EndToEnd):
         super().__init__(model=model, args=args, reward_funcs=[joint], rollout_func=self._play, **more)
 
     def _play(self, prompts: list[str], trainer: Any) -> Json:
+        give_back()
         with self.computing(for_training=False):
             output = self.rollouts(prompts, trainer)
+        give_back()
         width = max(map(len, output["completion_ids"]))
         self.mask = _padded(output["env_mask"], width, 0).to(self.accelerator.device)
         return output
