@@ -6,7 +6,7 @@
     trainer.train()
     merged(trainer.model, options).save_pretrained(part)
 
-`options` are `SftOptions`.
+`options` are `SftOptions` or `RlOptions`; `arguments` are for the former, `shared_arguments` for both.
 """
 
 from __future__ import annotations
