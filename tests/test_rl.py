@@ -279,14 +279,23 @@ def test_bad_input_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
         ("--policy ./nowhere", b"nowhere"),
         ("--policy tiny --curriculum drfit", b"did you mean 'drift'"),
         ("--policy tiny --patience 2", b"--patience needs something held out"),
+        ("--policy tiny --patience 2 --eval-tasks none.jsonl", b"no tasks in --eval-tasks"),
+        ("--policy tiny --tasks - --eval-tasks -", b"cannot both read stdin"),
+        ("--policy scripted", b"scripted has no weights here"),
+        ("--policy m@http://127.0.0.1:1/v1", b"a server's model has no weights here"),
+        ("--policy tiny --server localhost:8000", b"address cannot be read"),
+        ("--policy tiny --seed -1", b"--seed"),
     ):
         failed = tm("rl", *words.split(), "-o", "ckpt")
         assert failed.returncode == 2, (words, failed.stderr)
         assert said in failed.stderr, (words, failed.stderr)
         assert not list(tmp_path.glob("ckpt*"))
     (tmp_path / "ckpt").mkdir()
-    failed = tm("rl", "--policy", "ckpt", "--adapter-only", "-o", "ckpt")
-    assert b"ckpt cannot replace the base that it needs" in failed.stderr
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "adapter_config.json").write_text('{"base_model_name_or_path": "ckpt"}')
+    for policy in ("ckpt", "above"):
+        failed = tm("rl", "--policy", policy, "--adapter-only", "--force", "-o", "ckpt")
+        assert b"ckpt cannot replace the base that it needs" in failed.stderr
 
 
 def test_a_method_is_a_preset_and_explicit_options_win() -> None:
@@ -302,6 +311,8 @@ def test_a_method_is_a_preset_and_explicit_options_win() -> None:
     for told, wrong in (
         ("no range", Aim(clip="-1").resolved),
         ("no range", Aim(clip="wide").resolved),
+        ("no range", Aim(clip="0.2,0.3,0.4").resolved),
+        ("--beta inf is no weight", Aim(beta=float("inf")).resolved),
         ("--function-classes is for --compass", Aim(function_classes="c.json").resolved),
         ("--eval-n needs something held out", Examining(eval_n=2).check),
         ("there is no adapter", lambda: Batches().resolved(Weights(full=True, adapter_only=True))),

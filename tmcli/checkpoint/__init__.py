@@ -91,6 +91,20 @@ def weights_key(path: Path) -> str:
     return str(run.options.get("key", "")) if isinstance(run, Run) else ""
 
 
+def needs(model: str, folder: Path) -> bool:
+    """Is it `folder`, or an adapter that stands on it, perhaps through others?"""
+    seen: set[Path] = set()
+    while (path := Path(model).resolve()) not in seen:
+        if path == folder.resolve():
+            return True
+        seen.add(path)
+        try:
+            model = orjson.loads((path / "adapter_config.json").read_bytes())["base_model_name_or_path"] or ""
+        except (OSError, KeyError, orjson.JSONDecodeError):
+            return False
+    return False
+
+
 def save(part: Path, model: Any, chat: Chat, *, adapter_only: bool, base: str = "") -> None:
     """Weights and tokenizer into the folder; an adapter is merged unless it is to stay alone, and then tells
     of its `base`, also where that has no name but ours. Other software stops where training taught it to."""

@@ -7,16 +7,25 @@ from pathlib import Path
 
 from tmcli import checkpoint, console, io
 from tmcli.commands import options
-from tmcli.commands.options.reinforcing import Aim, Batches, Examining, Following, Rehearsing
+from tmcli.commands.options.reinforcing import (
+    Aim,
+    Batches,
+    Examining,
+    Following,
+    Learner,
+    Rehearsing,
+    check_learner,
+)
 from tmcli.commands.options.training import Weights
-from tmcli.errors import UsageError
+from tmcli.errors import InputError, UsageError
+from tmcli.records import Run
 from tmcli.steps.rl import RlOptions, rl
 
 D = RlOptions()
 
 
 def run(
-    policy: options.PolicyName = D.policy,
+    policy: Learner = D.policy,
     tasks: options.Tasks = "train",
     output: options.CheckpointFolder = None,
     n: options.TaskCount = None,
@@ -47,6 +56,7 @@ def run(
     groups. Writes the checkpoint folder (default: POLICY-rl), with metrics.jsonl and samples.jsonl, and one
     run record to stdout. A run that was stopped or killed goes on with --resume.
     """
+    check_learner(policy)
     examining.check()
     chosen = RlOptions(
         policy=policy,
@@ -65,7 +75,9 @@ def run(
         seed=seed,
     )
     watch = following.watching(rehearsing)
-    if tasks == "-" and checkpoint.n_processes() > 1:
+    if tasks == examining.eval_tasks == "-":
+        raise UsageError("--tasks and --eval-tasks cannot both read stdin", "name a file for one of them")
+    if "-" in (tasks, examining.eval_tasks) and checkpoint.n_processes() > 1:
         raise UsageError("several processes cannot read the same stdin", "name a file")
     if not checkpoint.is_first():  # one of several processes speaks, and writes, for all
         console.configure(console.settings.command, quiet=True)
@@ -73,6 +85,10 @@ def run(
     held_out = []
     if examining.eval_tasks is not None:
         held_out = list(options.tasks_from(examining.eval_tasks, n=examining.eval_n, seed=seed, drift=drift))
+        if not held_out:
+            raise InputError(
+                f"there are no tasks in --eval-tasks {examining.eval_tasks}", "see tm tasks --help"
+            )
     with console.progress(chosen.steps, "rl") as progress:
         finished = rl(
             options.tasks_from(tasks, n=n, seed=seed, drift=drift),
@@ -96,8 +112,18 @@ def run(
     if checkpoint.is_first():
         with io.open_output("-") as out:
             out.write(finished)
+        _warn(finished)
         _show_curve(folder)
         console.note(f"checkpoint: {finished.output}")
+
+
+def _warn(run: Run) -> None:
+    """Say what makes its numbers less than they seem."""
+    counts = run.counts
+    if both := counts.get("tasks_in_both", 0):
+        console.warn(f"{both} of the {counts['tasks_held_out']} held-out tasks are trained on, too")
+    if lost := counts["episodes_without_reward"]:
+        console.warn(f"{lost} of {counts['episodes']} episodes had no reward, and taught nothing")
 
 
 def _show_curve(folder: Path) -> None:

@@ -137,7 +137,7 @@ def sft(
     to train on, `OutputError` when `output` must not be overwritten, `KeyboardInterrupt` when a signal ended
     it early (it is saved then, to be resumed).
     """
-    if options.adapter_only and output.resolve() == Path(options.model).resolve():
+    if options.adapter_only and checkpoint.needs(options.model, output):
         raise UsageError(f"{output} cannot replace the base that it needs", "choose another folder")
     records = list(trajectories)
     if not records:

@@ -53,7 +53,10 @@ Rejects = Annotated[
         "--rejects", metavar="FILE", help="Where broken lines go, byte for byte (implies --skip-invalid)."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Seed of everything random."),
+]
 
 # ---- speech on stderr: declared once, added to every command by app.py ----------------------------
 

@@ -5,6 +5,7 @@ def run(..., aim: Aim = Aim(), batches: Batches = Batches(), rehearsing: Rehears
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
@@ -21,6 +22,21 @@ D = RlOptions()
 WEIGHTS = ",".join(f"{part}={weight:g}" for part, weight in DEFAULT_WEIGHTS.items())
 USUAL_CLIP = {"cispo": (0.2, 5.0)}
 """Where TRL's papers recommend another than 0.2 on both sides."""
+
+Learner = Annotated[
+    str,
+    typer.Option("--policy", metavar="POLICY", help="Who learns: a checkpoint or hub id, smollm2, or tiny."),
+]
+
+
+def check_learner(policy: str) -> None:
+    """Raises `UsageError` for one without weights here."""
+    if policy == "scripted" or "://" in policy:
+        who = policy if policy == "scripted" else "a server's model"
+        raise UsageError(
+            f"{who} has no weights here to train",
+            "name a checkpoint folder, a hub id, smollm2 or tiny; --server URL has a server generate",
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,9 @@ class Aim:
         if self.reward is not None:
             given["reward"] = parse_weights(self.reward)
         given["clip"] = self._clip()
+        for name, weight in (("--beta", self.beta), ("--compass", self.compass or 0.0)):
+            if weight == math.inf:
+                raise UsageError(f"{name} {weight} is no weight", "try 0.1")
         made = {**METHODS[self.method], **{name: value for name, value in given.items() if value is not None}}
         if self.function_classes is not None and not made.get("compass"):
             raise UsageError("--function-classes is for --compass", "add --compass 0.1, say")
@@ -140,10 +159,11 @@ class Aim:
         if self.clip is None:
             return USUAL_CLIP.get(self.loss, D.clip)
         try:
-            low, high = (float(word) for word in (options.words(self.clip) * 2)[:2])
+            given = [float(word) for word in options.words(self.clip)]
+            low, high = given * 2 if len(given) == 1 else given
         except ValueError:
             low = high = -1.0
-        if not 0 <= low <= 1 or not 0 <= high < float("inf"):
+        if not 0 <= low <= 1 or not 0 <= high < math.inf:
             raise UsageError(
                 f"--clip {self.clip!r} is no range", "write 0.2, or 0.2,0.28 for more room upwards"
             )
@@ -196,7 +216,11 @@ class Following(Watching):
     ] = 10
 
     def watching(self, rehearsing: Rehearsing) -> Watch:
-        """As `rl` takes it. Raises `UsageError` for a tracker that is not there."""
+        """As `rl` takes it. Raises `UsageError` for a tracker that is not there, or no server's address."""
+        if rehearsing.server is not None:
+            from tmcli.policies.openai.names import addresses
+
+            addresses(rehearsing.server)  # a bare name would be asked for at OpenAI's
         return Watch(
             self.save_every,
             self.trackers(),

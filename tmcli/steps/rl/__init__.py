@@ -51,7 +51,7 @@ def rl(
     with tasks that nothing can judge, `OutputError` when `output` must not be overwritten,
     `KeyboardInterrupt` when a signal ended it early (it is saved then, to be resumed).
     """
-    if options.adapter_only and output.resolve() == Path(options.policy).resolve():
+    if options.adapter_only and checkpoint.needs(options.policy, output):
         raise UsageError(f"{output} cannot replace the base that it needs", "choose another folder")
     _check(options)
     known = list({task.id: task for task in islice(tasks, max(MOST_TASKS, options.n_groups))}.values())
@@ -93,7 +93,11 @@ def rl(
             step="rl",
             options=resolved | stage.chat.chosen,
             versions=checkpoint.versions(),
-            counts={"tasks": len(known), "tasks_held_out": len(held_out)},
+            counts={
+                "tasks": len(known),
+                "tasks_held_out": len(held_out),
+                "tasks_in_both": len({task.id for task in known} & {task.id for task in held_out}),
+            },
             seconds=round(time.monotonic() - started, 3),
             output=str(output),
         )
