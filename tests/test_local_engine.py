@@ -312,6 +312,8 @@ def test_tokens_are_drawn_by_their_probabilities() -> None:
     assert logprobs[0] == pytest.approx(expected[tokens[0]].log().item(), abs=1e-5)
     nucleus, _ = choose(logits, Sampling(temperature=0.5, top_p=0.9), draws)
     assert set(nucleus) == {1, 3}
+    narrowest, _ = choose(logits, Sampling(temperature=1.0, top_p=0.0), draws)
+    assert set(narrowest) == {3}
 
 
 # ---- whom a step waits for -----------------------------------------------------------------------------
