@@ -31,6 +31,7 @@ from tmcli.chat import Chat
 from tmcli.environments.world import World
 from tmcli.episode import Limits, play
 from tmcli.errors import UsageError
+from tmcli.model import load_tokenizer
 from tmcli.policies import Sampling
 from tmcli.policies.local import Local
 from tmcli.protocol import Call, parse, prompt
@@ -350,6 +351,28 @@ def test_a_rollout_is_encoded_as_it_was_sampled(name: str) -> None:
     assert chat.encode_trajectory(played)[0] is played.tokens["ids"]
     assert from_text(chat, played) == sampled  # and from the messages
     assert all(run[-1] == chat.turn_end_id for run in spans(*sampled))
+
+
+def test_a_turn_ends_where_a_model_begins_to_make_up_what_comes() -> None:
+    """After its calls or its answer; the next turn is sampled as if it had ended by itself."""
+    chat = Chat(load_tokenizer("tiny"))  # a token is a byte
+
+    def bytes_of(text: str) -> list[int]:
+        return chat.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    thinks = "<think>so <answer>7</answer> it is</think>"
+    made_up = [
+        f"{thinks}<trial>see</trial>{ADDS}\n{ADDS}\n<tool_r",
+        f"<plan>add</plan>{ADDS}u",
+        "<answer>1</answer>\nu",
+    ]
+    played = rollout(chat, [i for text in made_up for i in bytes_of(text)], temperature=0.0)
+    assert (played.stop, played.prediction) == ("answer", "1")
+    assert [len(turn["calls"]) for turn in played.turns] == [2, 1, 0]
+    assert played.tokens is not None
+    ids, mask = played.tokens["ids"], played.tokens["mask"]
+    assert [decoded(chat, run) for run in spans(ids, mask)] == made_up
+    assert all(ids[i] == chat.turn_end_id for i in range(1, len(ids)) if mask[i - 1] and not mask[i])
 
 
 def test_a_token_never_reaches_over_the_border_of_a_turn() -> None:

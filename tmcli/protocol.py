@@ -135,6 +135,24 @@ def _calls(content: str) -> Iterator[tuple[re.Match[str], tuple[Call, bool] | Fa
     return ((match, read_call(match.group(1))) for match in _CALL.finditer(content))
 
 
+def strays(content: str) -> bool | None:
+    """Does a turn go on after its last call or its answer, with anything but a further call? None: neither
+    was closed yet.
+
+    >>> strays('<tool_call>{}'), strays('<tool_call>{}</tool_call> <tool_c'), strays("<answer>4</answer> So")
+    (None, False, True)
+    """
+    called, answered = content.rfind(CALL_CLOSE), content.rfind(ANSWER_CLOSE)
+    if max(called, answered) < 0:
+        return None
+    if answered > called:
+        return bool(content[answered + len(ANSWER_CLOSE) :].strip())
+    rest = content[called + len(CALL_CLOSE) :].strip()
+    if rest.startswith(CALL_OPEN):
+        return None
+    return not CALL_OPEN.startswith(rest)
+
+
 def describe(
     text: str, calls: tuple[Call, ...] = (), faults: tuple[Fault, ...] = (), state: State = "ok"
 ) -> Turn:

@@ -25,6 +25,7 @@ from tmcli import console
 from tmcli.policies import Sampling
 from tmcli.policies.local.attention import Decode, Prefill
 from tmcli.policies.local.choice import choose
+from tmcli.policies.local.ending import Ending
 from tmcli.policies.local.episode import Episode
 from tmcli.policies.local.slots import GROWTH, Slots
 from tmcli.policies.local.speed import Speed
@@ -40,10 +41,17 @@ class Engine:
     """Runs in one thread at a time."""
 
     def __init__(
-        self, model: Any, stop_ids: frozenset[int], sampling: Sampling, max_batch_tokens: int | None
+        self,
+        model: Any,
+        stop_ids: frozenset[int],
+        sampling: Sampling,
+        max_batch_tokens: int | None,
+        ending: Ending | None = None,
     ) -> None:
         self.twin = Twin(model)
         self.stop_ids = stop_ids
+        self.ending = ending
+        """None: turns end by `stop_ids` and limits alone."""
         self.sampling = sampling
         config = model.config.get_text_config()
         self.context = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
@@ -233,7 +241,7 @@ class Engine:
         for episode, token, logprob in zip(rows, tokens, logprobs, strict=True):
             episode.n_cached = len(episode.ids)
             episode.say(token, logprob)
-            if token in self.stop_ids:
+            if token in self.stop_ids or (self.ending is not None and self.ending.is_past(episode)):
                 episode.finish = "stop"
             elif len(episode.ids) >= self.context or len(episode.said) >= self.sampling.max_new_tokens:
                 episode.finish = "length"

@@ -28,6 +28,8 @@ class Episode:
     """Length of `ids` when the turn that is being said began."""
     finish: Finish | None = None
     """How that turn ended; None: it has not."""
+    may_end: bool = False
+    """Was a call or an answer closed in that turn, and none opened since?"""
     is_closed: bool = False
 
     def hear(self, ids: list[int]) -> None:
@@ -44,6 +46,7 @@ class Episode:
         """The next turn is wanted."""
         self.n_before = len(self.ids)
         self.finish = None
+        self.may_end = False
 
     @property
     def said(self) -> list[int]:

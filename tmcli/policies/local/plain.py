@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from tmcli.policies import Sampling
 from tmcli.policies.local.choice import choose
+from tmcli.policies.local.ending import Ending
 from tmcli.policies.local.episode import Episode
 from tmcli.policies.local.speed import Speed
 
@@ -24,9 +25,12 @@ from tmcli.policies.local.speed import Speed
 class Plain:
     """Runs in one thread at a time."""
 
-    def __init__(self, model: Any, stop_ids: frozenset[int], sampling: Sampling) -> None:
+    def __init__(
+        self, model: Any, stop_ids: frozenset[int], sampling: Sampling, ending: Ending | None = None
+    ) -> None:
         self.model = model
         self.stop_ids = stop_ids
+        self.ending = ending
         self.sampling = sampling
         self.context = int(
             getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
@@ -78,6 +82,7 @@ class Plain:
                     do_sample=False,
                     eos_token_id=sorted(self.stop_ids) or None,
                     logits_processor=LogitsProcessorList([_Chooser(episode, self.sampling)]),
+                    stopping_criteria=StoppingCriteriaList([_Past(episode, self.ending)]),
                 )
             finally:
                 self.model.train(was_training)
@@ -86,7 +91,21 @@ class Plain:
             self.speed.steps += len(episode.said)
             self.speed.sample_s += time.perf_counter() - started
         ended = bool(episode.said) and episode.ids[-1] in self.stop_ids
-        episode.finish = "stop" if ended else "length"
+        episode.finish = "stop" if ended or _Past(episode, self.ending).is_so() else "length"
+
+
+class _Past(StoppingCriteria):
+    """Ends a turn that goes on after its calls or its answer."""
+
+    def __init__(self, episode: Episode, ending: Ending | None) -> None:
+        self.episode = episode
+        self.ending = ending
+
+    def is_so(self) -> bool:
+        return self.ending is not None and bool(self.episode.said) and self.ending.is_past(self.episode)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> torch.Tensor:
+        return torch.full((1,), self.is_so(), dtype=torch.bool, device=input_ids.device)
 
 
 class _Chooser(LogitsProcessor):

@@ -23,6 +23,7 @@ from tmcli.errors import PolicyFailure
 from tmcli.policies import Reply, Sampling
 from tmcli.policies.dialogue import read
 from tmcli.policies.local.attention import serves
+from tmcli.policies.local.ending import Ending
 from tmcli.policies.local.engine import Engine
 from tmcli.policies.local.episode import Episode
 from tmcli.policies.local.plain import Plain
@@ -208,11 +209,11 @@ class Local:
 
     def _generate(self, newcomers: list[Episode]) -> list[Episode]:
         if self._engine is None:
+            stop, ending = self.chat.stop_ids, Ending(self.chat)
             if serves(self._model):
-                stop, most = self.chat.stop_ids, self.max_batch_tokens
-                self._engine = Engine(self._model, stop, self.settings, most)
+                self._engine = Engine(self._model, stop, self.settings, self.max_batch_tokens, ending)
             else:
-                self._engine = Plain(self._model, self.chat.stop_ids, self.settings)
+                self._engine = Plain(self._model, stop, self.settings, ending)
             self._engine.speed = self._speed
         self._engine.sampling = self.settings
         return self._engine.run(newcomers)
