@@ -80,7 +80,7 @@ def made(name: str, more: Json) -> Any:
 def rows(n: int, length: int = 11) -> list[Episode]:
     """Rows of different lengths, some longer than a window."""
     return [
-        Episode(i, i, [], ids=[(7 * i + 3 * j + j * j) % 60 + 3 for j in range(length + 9 * i)])
+        Episode(i, i, ids=[(7 * i + 3 * j + j * j) % 60 + 3 for j in range(length + 9 * i)])
         for i in range(n)
     ]
 
@@ -132,7 +132,7 @@ def test_a_bound_changes_when_rows_run_and_not_what_they_say(lengths: list[int],
     for most in (limit, None):
         engine = Engine(model, frozenset({7, 9}), Sampling(temperature=1.0, max_new_tokens=12), most)
         episodes = [
-            Episode(i, i, [], ids=[3 + (i + j) % 50 for j in range(length)])
+            Episode(i, i, ids=[3 + (i + j) % 50 for j in range(length)])
             for i, length in enumerate(lengths)
         ]
         turn(engine, episodes)
@@ -146,7 +146,7 @@ def test_what_is_kept_of_a_long_row_is_never_cut(limit: int) -> None:
     """Also where one row is longer than the bound, and a short one runs between its turns."""
     model = made("Llama", {"max_position_embeddings": 2048})
     engine = Engine(model, frozenset(), Sampling(max_new_tokens=4), limit)
-    long = Episode(0, 0, [], ids=[3 + j * j % 50 for j in range(600)])
+    long = Episode(0, 0, ids=[3 + j * j % 50 for j in range(600)])
     short = rows(3)
     turn(engine, [long])
     turn(engine, short)
@@ -160,13 +160,13 @@ def test_a_common_beginning_is_read_once() -> None:
     model = made("Llama", {})
     shared = [3 + j % 50 for j in range(100)]
     engine = Engine(model, frozenset(), Sampling(temperature=1.0, max_new_tokens=8), None)
-    episodes = [Episode(i, i, [], ids=[*shared, *range(10, 10 + i)]) for i in range(4)]
-    episodes += [Episode(4 + i, i, [], ids=list(shared)) for i in range(2)]
+    episodes = [Episode(i, i, ids=[*shared, *range(10, 10 + i)]) for i in range(4)]
+    episodes += [Episode(4 + i, i, ids=list(shared)) for i in range(2)]
     turn(engine, episodes)
     assert engine.speed.prefilled < 100 + 12
     for episode in episodes:
         alone = Engine(model, frozenset(), Sampling(temperature=1.0, max_new_tokens=8), None)
-        again = Episode(0, episode.seed, [], ids=episode.ids[: episode.n_before])
+        again = Episode(0, episode.seed, ids=episode.ids[: episode.n_before])
         turn(alone, [again])
         assert again.ids == episode.ids
     assert len({tuple(episode.said) for episode in episodes}) > 1
@@ -212,7 +212,7 @@ def test_a_turn_that_ended_before_memory_ran_out_is_told_of() -> None:
             return super().forward(*args, **kwargs)
 
     model = Late(made("Llama", {"max_position_embeddings": 4096}).config).eval()
-    episodes = [Episode(i, i, [], ids=[3 + (i + j * j) % 50 for j in range(1500)]) for i in range(2)]
+    episodes = [Episode(i, i, ids=[3 + (i + j * j) % 50 for j in range(1500)]) for i in range(2)]
     turn(Engine(model, frozenset(), Sampling(max_new_tokens=1), None), episodes)  # each in a pass of its own
     assert [len(episode.said) for episode in episodes] == [1, 1]
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tmcli.policies import Finish
-from tmcli.records import Json
+from tmcli.policies.dialogue import Row
 
 
 @dataclass(slots=True, eq=False)
-class Episode:
+class Episode(Row):
     """The state of one conversation."""
 
     number: int
     """Conversations are counted as they open: a row's rank among those that come at once."""
     seed: int
-    tools: list[Json]
-    ids: list[int] = field(default_factory=list)
-    mask: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    n_messages: int = 0
-    """How many messages `ids` already holds."""
     n_cached: int = 0
     """`ids[:n_cached]` have keys and values in the episode's slot."""
     n_before: int = 0
@@ -31,16 +25,6 @@ class Episode:
     may_end: bool = False
     """Was a call or an answer closed in that turn, and none opened since?"""
     is_closed: bool = False
-
-    def hear(self, ids: list[int]) -> None:
-        self.ids += ids
-        self.mask += [0] * len(ids)
-        self.logprobs += [0.0] * len(ids)
-
-    def say(self, token: int, logprob: float) -> None:
-        self.ids.append(token)
-        self.mask.append(1)
-        self.logprobs.append(logprob)
 
     def begin(self) -> None:
         """The next turn is wanted."""

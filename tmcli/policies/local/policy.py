@@ -21,7 +21,7 @@ from tmcli.chat import Chat, Template
 from tmcli.checkpoint import weights_key
 from tmcli.errors import PolicyFailure
 from tmcli.policies import Reply, Sampling
-from tmcli.policies.dialogue import read
+from tmcli.policies.dialogue import Dialogue
 from tmcli.policies.local.attention import serves
 from tmcli.policies.local.ending import Ending
 from tmcli.policies.local.engine import Engine
@@ -118,7 +118,7 @@ class Local:
     def open(self, task: Task, sample: int) -> LocalConversation:
         words = f"{self.settings.seed}:{task.id}#{sample}".encode()
         seed = int.from_bytes(hashlib.sha256(words).digest()[:8], "big") >> 1
-        episode = Episode(self._n_opened, seed, task.tools)
+        episode = Episode(self._n_opened, seed)
         self._n_opened += 1
         self._n_open += 1
         self._last_opening = time.monotonic()
@@ -127,7 +127,7 @@ class Local:
             self._vacant.pop(0)
         self._expects_more = True
         self._tell()
-        return LocalConversation(self, episode)
+        return LocalConversation(self, episode, task.tools)
 
     async def aclose(self) -> None:
         self._vacant, self._expects_more = [], False
@@ -241,33 +241,20 @@ class Local:
 class LocalConversation:
     """One episode with a local model."""
 
-    def __init__(self, policy: Local, episode: Episode) -> None:
+    def __init__(self, policy: Local, episode: Episode, tools: list[Json]) -> None:
         self._policy = policy
         self._episode = episode
+        self._dialogue = Dialogue(policy.chat, tools, episode)
 
     async def reply(self, messages: list[Json]) -> Reply:
-        chat, episode = self._policy.chat, self._episode
-        if not episode.ids:
-            episode.hear(chat.prompt_ids(messages, episode.tools))
-        else:
-            if episode.ids[-1] != chat.turn_end_id:  # cut, or ended otherwise
-                episode.hear([chat.turn_end_id])
-            episode.hear(chat.suffix_ids(messages[episode.n_messages :]))
+        episode = self._episode
+        self._dialogue.hear(messages)
         await self._policy.generate(episode)
-        said = episode.said
-        episode.n_messages = len(messages) + 1
-        return read(chat, said, episode.finish or "length", episode.n_before)
+        return self._dialogue.said(episode.said, episode.finish or "length")
 
     @property
-    def tokens(self) -> Json | None:
-        episode = self._episode
-        return {
-            "ids": episode.ids,
-            "mask": episode.mask,
-            "logprobs": episode.logprobs,
-            "vocabulary": self._policy.chat.vocabulary,
-            "template": self._policy.chat.form,
-        }
+    def tokens(self) -> Json:
+        return self._dialogue.tokens
 
     def close(self) -> None:
         if not self._episode.is_closed:

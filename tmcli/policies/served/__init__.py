@@ -159,7 +159,7 @@ class ServedConversation:
         policy, dialogue = self._policy, self._dialogue
         await policy.probed()
         dialogue.hear(messages)
-        choice = await policy.generate(dialogue.ids, self._random(), self._stick)
+        choice = await policy.generate(dialogue.row.ids, self._random(), self._stick)
         message = choice["message"]
         ended = finish(choice["finish_reason"], "")
         reply = dialogue.say(message.get("token_ids", []), message.get("logprobs", []), ended)
@@ -174,7 +174,7 @@ class ServedConversation:
 
     def _random(self) -> int:
         """A seed that depends on seed, task, sample and position, as a local model's."""
-        words = f"{self._seed}@{len(self._dialogue.ids)}".encode()
+        words = f"{self._seed}@{len(self._dialogue.row.ids)}".encode()
         return int.from_bytes(hashlib.sha256(words).digest()[:8], "big") >> 1
 
 
