@@ -11,7 +11,7 @@ OUT=${OUT:-runs/01-whole-run}   # where everything goes
 MODEL=${MODEL:-smollm2}         # who learns: smollm2, tiny (a smoke run), a folder or a hub id
 TRAIN=${TRAIN:-200}             # tasks the teacher plays, with and without stale documents
 EPOCHS=${EPOCHS:-1}             # passes of SFT over what the filter kept
-RL_STEPS=${RL_STEPS:-3}         # GRPO updates, of two tasks each
+RL_STEPS=${RL_STEPS:-4}         # GRPO updates, of four tasks each
 RL_GROUP=${RL_GROUP:-4}         # episodes per task, judged against their mean
 TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
@@ -40,8 +40,8 @@ run tm sft "$OUT/imitate.jsonl" --model "$MODEL" --epochs "$EPOCHS" -o "$OUT/ckp
     > "$OUT/run-sft.jsonl"
 
 # 5. Go on by trial and reward, over both phases jointly.
-run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS" --prompts-per-step 2 \
-    --group-size "$RL_GROUP" --batch-size 2 --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" \
+run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS" --prompts-per-step 4 \
+    --group-size "$RL_GROUP" --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" \
     -o "$OUT/ckpt-rl" --resume > "$OUT/run-rl.jsonl"
 
 # 6. Three policies play tasks nobody trained on: new ones on the seen toolboxes, and unseen toolboxes.
