@@ -10,7 +10,7 @@ tokenised again. Between its turns it keeps its keys and values; only what it wa
     engine.py     rows that come, run and go                  (one thread)
     attention.py  rows of many lengths side by side           slots.py  their keys and values
     twin.py       the model with faster layers, LoRA apart    choice.py the next token
-    ending.py     turns that go on after their calls
+    ending.py     turns that go on after their calls          workers.py threads of OpenMP
     plain.py      the same with `generate`, for models that the engine cannot run
 
 Heavy: imported only when a local policy is asked for.

@@ -22,6 +22,7 @@ from tmcli.checkpoint import weights_key
 from tmcli.errors import PolicyFailure
 from tmcli.policies import Reply, Sampling
 from tmcli.policies.dialogue import Dialogue
+from tmcli.policies.local import workers
 from tmcli.policies.local.attention import serves
 from tmcli.policies.local.ending import Ending
 from tmcli.policies.local.engine import Engine
@@ -77,6 +78,7 @@ class Local:
         self._running: asyncio.Task[None] | None = None
         # One thread: torch calls must not overlap, and the event loop keeps serving tools meanwhile.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generate")
+        workers.dismiss()
 
     @classmethod
     def load(
@@ -105,6 +107,7 @@ class Local:
         """The weights were changed: nothing that was derived from them is valid. No episode is open then."""
         if self._engine is not None:
             self._engine.refresh()
+        workers.dismiss()
 
     @property
     def speed(self) -> Speed:
@@ -191,6 +194,9 @@ class Local:
                 if not newcomers and not (self._engine is not None and self._engine.is_busy):
                     if self._engine is not None and not self._n_open:
                         self._engine.rest()
+                        await loop.run_in_executor(self._thread, workers.dismiss)
+                    if self._waiting:  # came meanwhile
+                        continue
                     return
                 ended = await loop.run_in_executor(self._thread, self._generate, newcomers)
                 until = time.monotonic() + PATIENCE_S
