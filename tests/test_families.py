@@ -353,8 +353,12 @@ def test_a_rollout_is_encoded_as_it_was_sampled(name: str) -> None:
     assert all(run[-1] == chat.turn_end_id for run in spans(*sampled))
 
 
-def test_a_turn_ends_where_a_model_begins_to_make_up_what_comes() -> None:
+@pytest.mark.parametrize("engine", [True, False], ids=["engine", "generate"])
+def test_a_turn_ends_where_a_model_begins_to_make_up_what_comes(
+    engine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After its calls or its answer; the next turn is sampled as if it had ended by itself."""
+    monkeypatch.setattr(Driven, "_supports_attention_backend", engine)
     chat = Chat(load_tokenizer("tiny"))  # a token is a byte
 
     def bytes_of(text: str) -> list[int]:

@@ -118,3 +118,17 @@ def test_a_full_context_ends_with_length(tiny: tuple[Any, Chat], monkeypatch: py
         return (await policy.open(tasks(1)[0], 0).reply([{"role": "user", "content": "y" * 50}])).finish
 
     assert asyncio.run(one()) == "length"
+
+
+def test_requests_that_come_as_the_threads_rest_are_heard(tiny: tuple[Any, Chat]) -> None:
+    """Between two conversations nobody is there, and OpenMP's workers are dismissed: nothing else changes."""
+    model, chat = tiny
+    policy = Local("tiny", model, chat, Sampling(max_new_tokens=4))
+
+    async def one_after_another() -> list[list[int]]:
+        return [(await dialogue(policy, tasks(1)[0], 0, 1))["ids"] for _ in range(30)]
+
+    said = asyncio.run(asyncio.wait_for(one_after_another(), 60))
+    policy.refresh()
+    assert all(ids == said[0] for ids in said)
+    assert torch.ones(1 << 20).sum().item() == 1 << 20  # they come back when they are needed

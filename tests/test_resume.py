@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Tm, environment
+from conftest import Tm
+from lives import TOGETHER, ended, life, logged
 from shell import pipe
 
 WORDS = (
@@ -59,40 +58,8 @@ def whole(played: bytes, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return run
 
 
-ALONE = [sys.executable]
-TOGETHER = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2"]
-
-
-def life(words: list[str], cwd: Path, start: list[str] = ALONE) -> subprocess.Popen[bytes]:
-    command = [*start, "-m", "tmcli", *words]
-    with (cwd / "said").open("wb") as said:
-        return subprocess.Popen(
-            command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
-        )
-
-
-def logged(cwd: Path) -> int:
-    file = cwd / "ckpt.part" / "metrics.jsonl"
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
-def ended(words: list[str], cwd: Path, sent: int, due: Callable[[], bool], start: list[str] = ALONE) -> int:
-    """One life, which gets a signal when it is due; its exit code."""
-    process = life(words, cwd, start)
-    try:
-        deadline = time.monotonic() + 100
-        while not due() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(sent)
-        return process.wait(60)
-    finally:
-        process.kill()
-        process.wait()
-
-
 def complete(words: list[str], cwd: Path, whole: dict[str, bytes], tm: Tm) -> None:
-    done = tm(*words, "--resume", cwd=cwd, timeout=120)
+    done = tm(*words, "--resume", cwd=cwd, env={"OMP_NUM_THREADS": "1"}, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     assert {name: (cwd / "ckpt" / name).read_bytes() for name in MADE} == whole
     assert {path.name for path in cwd.iterdir()} == {"t.jsonl", "ckpt", "said"}

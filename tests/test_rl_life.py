@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tm, environment
+from conftest import Tm
+from lives import TOGETHER, ended, life, logged
 from test_rl import SMALL
 from transformers import TrainerControl, TrainerState
 
@@ -28,21 +27,6 @@ UPDATES = [*WORDS, "--updates", "2", "--advantage", "split"]
 COMPASS = [*WORDS, "--compass", "0.5", "--dynamic-sampling", "1", "--curriculum", "hops", "--full"]
 TIMED = ("generation/seconds", "generation/tokens_per_second", "update/seconds", "sampling/logp_difference")
 """What differs each time; the last is rounding, which differs with what is computed side by side."""
-ALONE = [sys.executable]
-TOGETHER = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2"]
-
-
-def life(words: list[str], cwd: Path, start: list[str] = ALONE) -> subprocess.Popen[bytes]:
-    with (cwd / "said").open("wb") as said:
-        return subprocess.Popen(
-            [*start, "-m", "tmcli", *words],
-            cwd=cwd,
-            env=environment({"OMP_NUM_THREADS": "1"}),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        )
-
 
 def made(cwd: Path) -> dict[str, Any]:
     """What a run wrote, but for what tells of time."""
@@ -79,26 +63,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         return found[key]
 
     return run
-
-
-def logged(cwd: Path) -> int:
-    file = cwd / "ckpt.part" / "metrics.jsonl"
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
-def ended(words: list[str], cwd: Path, sent: int, due: Callable[[], bool], start: list[str] = ALONE) -> int:
-    """One life, which gets a signal when it is due; its exit code."""
-    process = life(words, cwd, start)
-    try:
-        deadline = time.monotonic() + 100
-        while not due() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(sent)
-        return process.wait(60)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def complete(words: list[str], cwd: Path, whole: dict[str, Any], tm: Tm) -> None:

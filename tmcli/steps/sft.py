@@ -156,8 +156,9 @@ def sft(
         from tmcli.chat import Chat
         from tmcli.report.card import model_card
         from tmcli.report.curve import curve_picture
-        from tmcli.trainer.life import GRACE_S, Told
+        from tmcli.trainer.life import GRACE_S
         from tmcli.trainer.reporters import reporters
+        from tmcli.trainer.told import ToldOfRows
 
         model, tokenizer = training.load(options)
         chat = Chat(tokenizer, options.template)
@@ -168,7 +169,7 @@ def sft(
         }
         metrics = checkpoint.Metrics(part)
         trainer, life = _trainer(model, tokenizer, rows, held_out, options, watch, part)
-        told = Told(metrics, on_step, counts["tokens"])
+        told = ToldOfRows(metrics, on_step, counts["tokens"])
         for listener in [told, *reporters(watch.report_to, part, resolved)] if checkpoint.is_first() else []:
             trainer.add_callback(listener)
         with signals.told_to(life.asked_to_stop, GRACE_S):

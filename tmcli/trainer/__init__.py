@@ -11,23 +11,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import disable_progress_bars
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tmcli.checkpoint import Metrics
 from tmcli.records import Json
 from tmcli.trainer.adapters import adapter, in_bf16, load, lora, merged
 from tmcli.trainer.sft import Sft, dataset
 
 __all__ = [
-    "SHOWN",
-    "LoggedSteps",
-    "OnStep",
     "Sft",
     "accumulation",
     "adapter",
@@ -38,18 +32,6 @@ __all__ = [
     "merged",
     "shared_arguments",
 ]
-
-SHOWN = {
-    "loss": "loss",
-    "mean_token_accuracy": "accuracy",
-    "reward": "reward",
-    "reward_std": "spread",
-    "completions/mean_length": "tokens",
-}
-"""What a person sees of a logged step; `metrics.jsonl` has all of it."""
-
-OnStep = Callable[[int, int, Json], None]
-"""`(step, total, logs)` at every logged step."""
 
 
 def shared_arguments(part: Path, options: Any) -> Json:
@@ -76,27 +58,6 @@ def accumulation(batch_size: int) -> int:
     if torch.cuda.is_available():
         return 1
     return next(batch_size // n for n in (2, 1) if batch_size % n == 0)
-
-
-class LoggedSteps(TrainerCallback):  # type: ignore[misc]  # transformers ships no types for it
-    """Each logged step to `metrics.jsonl` and to the caller."""
-
-    def __init__(self, metrics: Metrics, on_step: OnStep) -> None:
-        self.metrics = metrics
-        self.on_step = on_step
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Json | None = None,
-        **kwargs: Any,
-    ) -> None:
-        line = {"step": state.global_step, **(logs or {})}
-        self.metrics.write(line)
-        shown = {name: line[key] for key, name in SHOWN.items() if key in line}
-        self.on_step(state.global_step, state.max_steps, shown)
 
 
 def arguments(part: Path, options: Any, n_processes: int = 1) -> Json:

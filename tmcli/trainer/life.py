@@ -29,10 +29,8 @@ from transformers.trainer_utils import load_sharded_checkpoint
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tmcli import checkpoint, console
-from tmcli.checkpoint import Metrics
 from tmcli.errors import RunError
 from tmcli.records import Json
-from tmcli.trainer import SHOWN, LoggedSteps, OnStep
 
 GRACE_S = 25.0
 """How long the step at hand and saving may take after SIGTERM; schedulers kill after 30 s."""
@@ -41,9 +39,6 @@ SAVE_EVERY_S = 600.0
 """How often to save where no number of steps is given."""
 
 NOTHING, SAVE, STOP = range(3)
-
-HELD_OUT = {"eval_loss": "held out"}
-"""Shown beside what `SHOWN` names."""
 
 
 class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no types for it
@@ -202,43 +197,6 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody reads
             best = {state.best_global_step} if state.best_global_step else set()
             checkpoint.mark_saved(self.part, state.global_step, state.max_steps, best)
-
-
-class Told(LoggedSteps):
-    """Each logged step to `metrics.jsonl` and to the caller, who also learns how fast it goes."""
-
-    def __init__(self, metrics: Metrics, on_step: OnStep, n_tokens: int) -> None:
-        super().__init__(metrics, on_step)
-        self.n_tokens = n_tokens
-        """In one pass over the data."""
-        self.shown: Json = {}
-        self.speed = 0.0
-        """Tokens a second."""
-        self._began = (0.0, 0.0)
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._began = (monotonic(), state.epoch or 0.0)
-        if state.global_step:  # what earlier lives did is not this one's speed
-            self.on_step(state.global_step, state.max_steps, {})
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Json | None = None,
-        **kwargs: Any,
-    ) -> None:
-        line = {"step": state.global_step, **(logs or {})}
-        self.metrics.write(line)
-        at, epoch = self._began
-        self.shown |= {name: line[key] for key, name in (SHOWN | HELD_OUT).items() if key in line}
-        if "loss" in line:
-            self.speed = (line["epoch"] - epoch) * self.n_tokens / max(monotonic() - at, 1e-3)
-            self.shown["tokens/s"] = self.speed
-        self.on_step(state.global_step, state.max_steps, self.shown)
 
 
 def _keep_best(model: Any, folder: Path) -> None:

@@ -240,15 +240,6 @@ class Rehearsing(Playing):
         float, typer.Option("--temperature", min=0.01, metavar="T", help="Of the episodes played.")
     ] = D.temperature
     concurrency: options.Concurrency = 64
-    max_batch_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-batch-tokens",
-            min=1,
-            metavar="N",
-            help="Tokens that the episodes running at once may hold; else what memory allows.",
-        ),
-    ] = None
     server: Annotated[
         str | None,
         typer.Option(
