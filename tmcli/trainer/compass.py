@@ -48,6 +48,8 @@ so close together at first (mean cosine 0.92) that prototypes ran after them."""
 DEPTH = 0.25
 """The layer, as a part of the model: the paper's is 8 of 32 to 36."""
 
+MEASURED = ("compass/variation", "compass/separation", "compass/accuracy")
+
 
 class Compass(torch.nn.Module):
     """An auxiliary loss over hidden states: head, prototypes, and how they move."""
@@ -71,7 +73,7 @@ class Compass(torch.nn.Module):
         self.register_buffer("prototypes", torch.zeros(n_classes, DIMENSION))
         self.register_buffer("known", torch.zeros(n_classes, dtype=torch.bool))
         self.register_buffer("sums", torch.zeros(n_classes, DIMENSION), persistent=False)
-        self._seen: dict[str, tuple[float, float]] = {}
+        self._seen = dict.fromkeys(MEASURED, (0.0, 0.0))
 
     def loss(self, hidden: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """L_var + w_sep L_sep of one pass; hidden (T, H), classes (T,): -1, or the class of the call that
@@ -117,12 +119,12 @@ class Compass(torch.nn.Module):
         self.sums.zero_()
 
     def sums_since(self) -> dict[str, tuple[float, float]]:
-        """What the calls measured since this was last asked: name -> (sum, count)."""
-        seen, self._seen = self._seen, {}
+        """What the calls measured since this was last asked: name -> (sum, count); nothing without calls."""
+        seen, self._seen = self._seen, dict.fromkeys(MEASURED, (0.0, 0.0))
         return seen
 
     def _note(self, name: str, mean: torch.Tensor, n: float) -> None:
-        total, count = self._seen.get(name, (0.0, 0.0))
+        total, count = self._seen[name]
         self._seen[name] = total + mean.item() * n, count + n
 
     def _share(self) -> None:
