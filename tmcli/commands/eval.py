@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from tmcli import console, io
-from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects, words
+from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects
 from tmcli.commands.options.bundles import Engine
-from tmcli.errors import InputError, RunError, UsageError, did_you_mean
-from tmcli.records import Run, Score, Trajectory, decode, encode, expect
-from tmcli.report.summary import Summary, failing
+from tmcli.commands.options.evaluating import Evaluating
+from tmcli.errors import InputError, RunError, did_you_mean
+from tmcli.records import Json, Run, Score, Trajectory, decode, encode, expect
+from tmcli.report.summary import Group, Summary, failing
 from tmcli.report.table import table
-from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
 from tmcli.steps.eval import evaluate, labelled, scored, threshold
 
 Files = Annotated[
@@ -28,44 +28,15 @@ Files = Annotated[
         metavar="FILE", help="Trajectory or score records; several files are compared. - is stdin."
     ),
 ]
-Scores = Annotated[
-    bool, typer.Option("--scores", help="Write one score record a trajectory, instead of one summary.")
-]
-By = Annotated[
-    str,
-    typer.Option(
-        "--by", metavar="TAG,...", help="Break down by tags of the task: split, drift, toolbox, hops."
-    ),
-]
-Ks = Annotated[
-    str,
-    typer.Option(
-        "--k", metavar="K,...", help="The K of pass@K, where tasks have several samples. Else 1,2,4..."
-    ),
-]
-Reward = Annotated[
-    str,
-    typer.Option(
-        "--reward", metavar="PART=W,...", help=f"Weights of the reward's parts: {', '.join(PARTS)}."
-    ),
-]
-FailUnder = Annotated[
-    str,
-    typer.Option(
-        "--fail-under", metavar="[METRIC=]X", help="Exit with 1 where the accuracy, or METRIC, is below X."
-    ),
-]
+Judged = Generator[tuple[str, Score], None, None]
+"""(label of the file, score) of each episode, files one after the other."""
 
 
 def run(
     files: Files = None,
     output: Output = "-",
     to: To = None,
-    scores: Scores = False,
-    by: By = "split,drift",
-    k: Ks = "",
-    reward: Reward = "",
-    fail_under: FailUnder = "",
+    evaluating: Evaluating = Evaluating(),
     rejects: Rejects = None,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
@@ -84,93 +55,102 @@ def run(
     rules.
     """
     started = monotonic()
-    tags = words(by)
-    limit = threshold(fail_under) if fail_under else None
-    parts = parse_weights(reward) if reward else dict(DEFAULT_WEIGHTS)
+    limit = threshold(evaluating.fail_under) if evaluating.fail_under else None
+    weights, summary = evaluating.weights(), evaluating.summary()
     sources = files or ["-"]
-    labels = _labels(sources) if len(sources) > 1 else [""]
-    summary = Summary(tags, _whole(k) if k else None)
-    with open_rejects(skip_invalid, rejects, force=force) as aside:
-
-        def on_broken(trajectory: Trajectory, error: InputError) -> None:
-            if aside is None:
-                raise error
-            aside.add(error)
-            aside.write(encode(trajectory) + b"\n")
-
-        judged: Generator[tuple[str, Score], None, None]
-        if engine.is_ray():
-            judged = _on_cluster(sources, labels, engine, parts, on_broken, aside)
-        else:
-            streams = [io.read(source, rejects=aside) for source in sources]
-            judged = (
-                (label, score)
-                for label, records in zip(labels, streams, strict=True)
-                for score in evaluate(records, on_broken, parts, label)
+    with (
+        open_rejects(skip_invalid, rejects, force=force) as aside,
+        closing(_judged(sources, weights, aside, engine)) as judged,
+        io.open_output(output, to=to, force=force) as out,
+    ):
+        for label, score in judged:
+            summary.add(score, label)
+            if evaluating.scores:
+                out.write(score)
+        if not summary.n:
+            raise InputError(
+                "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
             )
-        with closing(judged), io.open_output(output, to=to, force=force) as out:
-            for label, score in judged:
-                summary.add(score, label)
-                if scores:
-                    out.write(score)
-            if not summary.n:
-                raise InputError(
-                    "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
-                )
-            groups = summary.groups()
-            if not scores:
-                out.write(
-                    Run(
-                        step="eval",
-                        options={"files": sources, "by": tags, "k": summary.ks, "reward": parts},
-                        versions={"tm": version("tmcli"), "python": platform.python_version()},
-                        counts=summary.counts(),
-                        seconds=round(monotonic() - started, 3),
-                        metrics=summary.metrics(),
-                    )
-                )
-    for tag in tags:
-        if tag not in summary.tags and by != "split,drift":
-            console.warn(f"--by {tag}: no task has this tag; {did_you_mean(tag, summary.tags)}")
-    console.table("", *table(groups))
+        if not evaluating.scores:
+            asked = {"files": sources, "by": summary.by, "k": summary.ks, "reward": weights}
+            out.write(_record(asked, summary, monotonic() - started))
+    groups = summary.groups()
+    _tell(groups, summary, evaluating)
     failures = failing(groups, *limit) if limit else []
     if failures:
         raise RunError("; ".join(failures), "--fail-under asks for it")
 
 
+def _record(asked: Json, summary: Summary, seconds: float) -> Run:
+    """The line on stdout."""
+    return Run(
+        step="eval",
+        options=asked,
+        versions={"tm": version("tmcli"), "python": platform.python_version()},
+        counts=summary.counts(),
+        seconds=round(seconds, 3),
+        metrics=summary.metrics(),
+    )
+
+
+def _tell(groups: list[Group], summary: Summary, evaluating: Evaluating) -> None:
+    """The table on stderr."""
+    for tag in evaluating.tags():
+        if tag not in summary.tags and evaluating.by != Evaluating.by:
+            console.warn(f"--by {tag}: no task has this tag; {did_you_mean(tag, summary.tags)}")
+    console.table("", *table(groups))
+
+
+# ---- what is judged ------------------------------------------------------------------------------
+
+
+def _judged(
+    sources: list[str], weights: Mapping[str, float], aside: io.Rejects | None, engine: Engine
+) -> Judged:
+    """The episodes of the files."""
+    labels = _labels(sources) if len(sources) > 1 else [""]
+    if engine.is_ray():
+        yield from _on_cluster(sources, labels, weights, aside, engine)
+        return
+    streams = [io.read(source, rejects=aside) for source in sources]
+    for label, records in zip(labels, streams, strict=True):
+        for score in evaluate(records, lambda *broken: _set_aside(aside, *broken), weights, label):
+            yield label, score
+
+
 def _on_cluster(
     sources: list[str],
     labels: list[str],
-    engine: Engine,
-    parts: dict[str, float],
-    on_broken: Callable[[Trajectory, InputError], None],
+    weights: Mapping[str, float],
     aside: io.Rejects | None,
-) -> Generator[tuple[str, Score], None, None]:
+    engine: Engine,
+) -> Judged:
     """What `evaluate` gives, judged on the cluster."""
     from tmcli.blocks import blocks
     from tmcli.cluster.blocks import mapped
 
     lines = blocks([io.read_lines(source, rejects=aside) for source in sources])
-    for block, results in mapped(scored, lines, parts, address=engine.ray_address, n=engine.workers):
+    for block, results in mapped(scored, lines, weights, address=engine.ray_address, n=engine.workers):
         for number, line, result in zip(block.numbers, block.lines, results, strict=True):
             if isinstance(result, bytes):
                 yield labels[block.of], labelled(expect(decode(result), Score), labels[block.of])
             elif result.readable:
-                on_broken(expect(decode(line), Trajectory), result.error)
+                _set_aside(aside, expect(decode(line), Trajectory), result.error)
             elif result.fatal:
                 raise result.error
             else:
                 io.reject(result.error.at(block.name, number), aside, line + b"\n")
 
 
+def _set_aside(aside: io.Rejects | None, trajectory: Trajectory, error: InputError) -> None:
+    """A trajectory that cannot be judged stops the run, or goes where `--rejects` says."""
+    if aside is None:
+        raise error
+    aside.add(error)
+    aside.write(encode(trajectory) + b"\n")
+
+
 def _labels(sources: list[str]) -> list[str]:
     """What tells the files apart: their names without endings, else their whole paths."""
     stems = [Path(source).name.partition(".")[0] if source != "-" else "stdin" for source in sources]
     return stems if len(set(stems)) == len(stems) else sources
-
-
-def _whole(text: str) -> list[int]:
-    numbers = [int(word) for word in words(text) if word.isdecimal() and int(word)]
-    if len(numbers) != len(words(text)):
-        raise UsageError(f"--k: {text!r} is no list of whole numbers", "write --k 1,2,4")
-    return numbers
