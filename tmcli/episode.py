@@ -23,6 +23,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from time import perf_counter
 
 import orjson
 
@@ -53,11 +54,16 @@ class Limits:
     """Calls in one turn; further ones are answered with an error."""
     hints: bool = False
     """Once an episode, send a wrong answer back. Never where nobody can tell right from wrong."""
+    timed: bool = False
+    """Write the wall time of each turn into it: `ms` of the reply, `tools_ms` of all its calls. Never by
+    default, since no two runs would be the same bytes."""
 
     def to_json(self) -> Json:
-        """Without `hints` where there are none, so that older files can be resumed."""
-        out = asdict(self)
-        return out if self.hints else {name: value for name, value in out.items() if name != "hints"}
+        """What shapes an episode; no `hints` where there are none, so that older files can be resumed."""
+        shaping = {name: value for name, value in asdict(self).items() if name != "timed"}
+        if not self.hints:
+            del shaping["hints"]
+        return shaping
 
 
 async def play(
@@ -83,6 +89,7 @@ async def play(
         conversation = policy.open(task, sample)
         session = world.open(task, sample)
         for left in reversed(range(limits.max_turns)):
+            began = perf_counter()
             reply = await conversation.reply(messages)
             usage["prompt_tokens"] += reply.prompt_tokens
             usage["completion_tokens"] += reply.completion_tokens
@@ -92,6 +99,8 @@ async def play(
             n_calls += len(ids)
             messages.append(_assistant(reply, ids))
             turns.append({"phase": reply.turn.phase, "state": reply.turn.state, "calls": []})
+            if limits.timed:
+                turns[-1] |= {"ms": _ms(began), "tools_ms": 0.0}
             ended = _ended(reply, limits)
             if ended is not None:
                 if may_hint and left and _is_wrong(ended, task) and not _is_cut(reply, limits):
@@ -102,7 +111,10 @@ async def play(
                     continue
                 stop, prediction = ended
                 break
+            began = perf_counter()
             seen = await _answers(session, reply.turn.calls, limits.max_parallel_calls)
+            if limits.timed:
+                turns[-1]["tools_ms"] = _ms(began)
             for call_id, call, observation in zip(ids, reply.turn.calls, seen, strict=True):
                 turns[-1]["calls"].append(_label(call, observation))
                 messages.append(_tool(call_id, call.name, _cut(observation.text, limits.max_reply_chars)))
@@ -201,6 +213,10 @@ def _tool(call_id: str, name: str, content: str) -> Json:
 def _label(call: Call, seen: Observation) -> Json:
     label: Json = {"name": call.name, "arguments": call.arguments, "ok": seen.ok}
     return label if seen.ok else {**label, "error": seen.text[:200]}
+
+
+def _ms(began: float) -> float:
+    return round(1000 * (perf_counter() - began), 3)
 
 
 def _error(sentence: str) -> Observation:

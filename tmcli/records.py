@@ -136,7 +136,7 @@ class Trajectory(Record):
     """The schemas the model was shown."""
     turns: list[Json]
     """Per assistant turn: `phase`, `state` (ok|repaired|invalid), `calls` [name, arguments, ok, error], and
-    `hint`: true where it was sent back as wrong."""
+    `hint`: true where it was sent back as wrong; with `--timed` also `ms` and `tools_ms`, its wall time."""
     prediction: str | None
     """The final answer as written; None when the episode ended without one."""
     stop: Stop

@@ -39,7 +39,7 @@ def run(
     episode is invalid and has no reward: counted, and played again by --resume.
     """
     sampling = Sampling(playing.temperature, playing.top_p, max_new_tokens, seed)
-    limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens)
+    limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens, timed=playing.timed)
     made = setup(policy, sampling, limits, playing, serving, spending)
     part = shard(machines.shard)
     with writing.aside() as aside:

@@ -65,7 +65,9 @@ def run(
     a tool's machinery breaks, the episode is invalid: counted, and played again by --resume.
     """
     sampling = Sampling(playing.temperature, playing.top_p, max_new_tokens, seed)
-    limits = Limits(style, max_turns=playing.max_turns, max_tokens=max_tokens, hints=hints)
+    limits = Limits(
+        style, max_turns=playing.max_turns, max_tokens=max_tokens, hints=hints, timed=playing.timed
+    )
     made = setup(teacher, sampling, limits, playing, serving, spending)
     part = shard(machines.shard)
     with writing.aside() as aside:

@@ -6,35 +6,68 @@ score_of(judged)                           # the score record
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from tmcli.meter import Price
+from tmcli.prices import price_of
 from tmcli.records import Json, Score, Trajectory
 from tmcli.score.calls import repeated
+from tmcli.score.information import gained
 from tmcli.score.parts import Case, forged_turns, unmended
 
 
 def statistics(trajectory: Trajectory) -> Json:
-    """Flat numbers. `errors` are all calls that failed; `errors - invalid_calls` of them reached a tool."""
+    """Flat numbers, None where nobody knows. `errors` are the calls that failed; of them `invalid_calls` could
+    not be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
+    `protocol`: 1 when every turn kept it as written, none made up a reply, and the last one answered."""
     case = Case.of(trajectory)
     calls, marks, turns = case.calls, case.marks, trajectory.turns
+    n_errors = sum(not call.ok for call in calls)
+    n_invalid = sum(not call.readable for call in calls)
+    n_unmended = len(unmended(case))
+    n_forged = forged_turns(trajectory)
+    is_kept = trajectory.stop == "answer" and all(turn.get("state", "ok") == "ok" for turn in turns)
+    tokens_in, tokens_out = _tokens(trajectory)
     return {
         "turns": len(turns),
         "trial_turns": sum(turn["phase"] == "trial" for turn in turns),
         "invalid_turns": sum(turn.get("state", "ok") == "invalid" for turn in turns),
-        "forged_turns": forged_turns(trajectory),
-        "calls": sum(call.readable for call in calls),
-        "errors": sum(not call.ok for call in calls),
-        "invalid_calls": sum(not call.readable for call in calls),
+        "forged_turns": n_forged,
+        "protocol": float(is_kept and not n_forged),
+        "calls": len(calls) - n_invalid,
+        "errors": n_errors,
+        "invalid_calls": n_invalid,
         "repeats": repeated(calls),
-        "unmended": len(unmended(case)),
+        "unmended": n_unmended,
+        "recovered": n_errors - n_invalid - n_unmended,
         "trials": len(marks) - marks.count("direct"),
         "useful_trials": marks.count("useful_trial"),
         "wasted_trials": marks.count("wasted_trial"),
+        "gained": gained(case),
         "answered": float(trajectory.stop == "answer"),
-        "prompt_tokens": trajectory.usage.get("prompt_tokens"),
-        "completion_tokens": trajectory.usage.get("completion_tokens"),
+        "prompt_tokens": tokens_in,
+        "completion_tokens": tokens_out,
+        "tokens": None if tokens_in is None or tokens_out is None else tokens_in + tokens_out,
+        "cost": _cost(trajectory),
+        "seconds": _seconds(turns),
     }
 
 
-SCORED = ("turns", "trials", "useful_trials", "wasted_trials", "prompt_tokens", "completion_tokens")
+SCORED = (
+    "turns",
+    "trials",
+    "useful_trials",
+    "wasted_trials",
+    "gained",
+    "recovered",
+    "invalid_calls",
+    "protocol",
+    "prompt_tokens",
+    "completion_tokens",
+    "tokens",
+    "cost",
+    "seconds",
+)
 """What a score record keeps of them."""
 
 
@@ -63,3 +96,40 @@ def score_of(trajectory: Trajectory) -> Score:
         tags=trajectory.task.get("tags") or {},
         policy=trajectory.policy,
     )
+
+
+def _tokens(trajectory: Trajectory) -> tuple[float | None, float | None]:
+    """Of all prompts and of all replies."""
+    usage = trajectory.usage
+    return _number(usage.get("prompt_tokens")), _number(usage.get("completion_tokens"))
+
+
+def _cost(trajectory: Trajectory) -> float | None:
+    """USD, as the episode counted it, else by the table of prices where the policy's name tells who sold it.
+    None is not 0: most models have no price that anybody knows here."""
+    counted = _number(trajectory.usage.get("cost"))
+    if counted is not None:
+        return counted
+    tokens_in, tokens_out = _tokens(trajectory)
+    price = _price(str(trajectory.policy.get("name") or ""))
+    if price is None or tokens_in is None or tokens_out is None:
+        return None
+    return round(price.of(tokens_in, tokens_out), 10)
+
+
+@lru_cache(maxsize=64)
+def _price(policy: str) -> Price | None:
+    # a name without its address means another server in another environment: no pure function can tell
+    return price_of(policy) if "@http" in policy else None
+
+
+def _seconds(turns: list[Json]) -> float | None:
+    """Wall time of the replies and of the tools, where each turn has both (`--timed`)."""
+    spent = [_number(turn.get(name)) for turn in turns for name in ("ms", "tools_ms")]
+    known = [ms for ms in spent if ms is not None]
+    return round(sum(known) / 1000, 6) if known and len(known) == len(spent) else None
+
+
+def _number(value: object) -> float | None:
+    """What may be anything in a record of others, as a number."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -108,6 +108,12 @@ class Playing:
     simulate: options.Simulate = False
     record: options.Record = None
     replay: options.Replay = None
+    timed: Annotated[
+        bool,
+        typer.Option(
+            "--timed", help="Note how long each turn took; no two runs are the same bytes any more."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

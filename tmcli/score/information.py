@@ -1,0 +1,89 @@
+"""What trials taught: facts that a trial's reply was the first to show, and that were used afterwards.
+
+gained(Case.of(trajectory))    # 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from tmcli.score.parts import Case
+
+
+def gained(case: Case) -> int:
+    """The information that an episode gained by its trials, in facts.
+
+    A fact is the name or the value of an argument, or the final answer. It was gained when
+
+    - a later call (one that could be read) or the answer uses it, and
+    - the reply to a trial, an error as well as a result, was the first to show it: neither the question nor
+      the tools' documents nor an argument or a reply before held it.
+
+    Each fact counts once, so that repeating calls gains nothing, and what a model guessed before it was told
+    is not gained. Ours: no paper defines it. 0 without trials.
+    """
+    calls = case.calls
+    if not any(call.phase == "trial" for call in calls):
+        return 0
+    given = [[*facts(call.arguments)] if call.readable else [] for call in calls]
+    last_use = {fact: i for i, mine in enumerate(given) for fact in mine}
+    if answer := (case.trajectory.prediction or "").strip().lower():
+        last_use[answer] = len(calls)
+    said = ["\n".join(mine) for mine in given]
+    replies = [(call.reply or "").lower() for call in calls]
+    learned: list[str] = []
+    for fact, last in last_use.items():
+        for i in range(last):
+            if shows(said[i], fact):
+                break  # a guess
+            if shows(replies[i], fact):
+                if calls[i].phase == "trial" and calls[i].readable:
+                    learned.append(fact)
+                break
+    if not learned:
+        return 0
+    asked = [message.get("content") or "" for message in case.task.messages]
+    known = "\n".join([*asked, orjson.dumps(case.trajectory.tools).decode()]).lower()
+    return sum(not shows(known, fact) for fact in learned)
+
+
+def facts(arguments: Any) -> Iterator[str]:
+    """The names and values in an argument object, however deep, in lower case. What has no letter and no
+    digit is none.
+
+    >>> list(facts({"Title": "Emma", "page": {"from": 3}, "note": "-", "all": True}))
+    ['title', 'emma', 'page', 'from', '3', 'note', 'all']
+    """
+    if isinstance(arguments, dict):
+        for name, value in arguments.items():
+            yield from facts(name)
+            yield from facts(value)
+    elif isinstance(arguments, list):
+        for value in arguments:
+            yield from facts(value)
+    elif isinstance(arguments, str | int | float) and not isinstance(arguments, bool):
+        fact = str(arguments).strip().lower()
+        if any(map(str.isalnum, fact)):
+            yield fact
+
+
+def shows(text: str, fact: str) -> bool:
+    """Does a text hold a fact that is no part of a longer word? Both in lower case.
+
+    >>> shows('{"id": 12, "on": "may 5"}', "12"), shows("room 123", "12"), shows("on may 5.", "may 5")
+    (True, False, True)
+    """
+    at = text.find(fact)
+    while at >= 0:
+        end = at + len(fact)
+        if not (_in_word(text[at - 1 : at]) or _in_word(text[end : end + 1])):
+            return True
+        at = text.find(fact, at + 1)
+    return False
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
