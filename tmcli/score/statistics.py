@@ -17,8 +17,8 @@ from tmcli.score.parts import Case, forged_turns, unmended
 
 
 def statistics(trajectory: Trajectory) -> Json:
-    """Flat numbers, None where nobody knows. `errors` are the calls that failed; of them `invalid_calls` could
-    not be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
+    """Flat numbers, None where nobody knows. `errors` are calls that failed; of them `invalid_calls` could not
+    be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
     `protocol`: 1 when every turn kept it as written, none made up a reply, and the last one answered."""
     case = Case.of(trajectory)
     calls, marks, turns = case.calls, case.marks, trajectory.turns
