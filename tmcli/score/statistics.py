@@ -14,11 +14,12 @@ from tmcli.records import Json, Score, Trajectory
 from tmcli.score.calls import repeated
 from tmcli.score.information import gained
 from tmcli.score.parts import Case, forged_turns, unmended
+from tmcli.score.verdicts import judged_right, judged_scores, verdicts_of
 
 
 def statistics(trajectory: Trajectory) -> Json:
-    """Flat numbers, None where nobody knows. `errors` are calls that failed; of them `invalid_calls` could not
-    be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
+    """Flat numbers, None where nobody knows. `errors` are calls that failed; of them `invalid_calls` could
+    not be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
     `protocol`: 1 when every turn kept it as written, none made up a reply, and the last one answered."""
     case = Case.of(trajectory)
     calls, marks, turns = case.calls, case.marks, trajectory.turns
@@ -72,12 +73,15 @@ SCORED = (
 
 
 def score_of(trajectory: Trajectory) -> Score:
-    """The score record of a judged trajectory: its parts, and the counts that `eval` averages."""
+    """The score record of a judged trajectory: its parts, and the counts that `eval` averages. Where the task
+    leaves it to a judge, and one was asked, it is the judge's word whether it was right."""
     counted = statistics(trajectory)
     scores: Json = {}
-    answer = None
+    extra: Json = {}
+    right: bool | None = None
     if trajectory.status == "ok":
         answer = trajectory.scores.get("answer")
+        right = None if answer is None else answer == 1.0
         hinted = any(turn.get("hint") for turn in trajectory.turns)
         scores = {
             **trajectory.scores,
@@ -85,16 +89,22 @@ def score_of(trajectory: Trajectory) -> Score:
             **{name: counted[name] for name in SCORED},
             **({"hinted": 1.0} if hinted else {}),
         }
+        if verdicts := verdicts_of(trajectory):
+            scores |= judged_scores(verdicts)
+            extra = {"judge": verdicts.get("judge")}
+            if right is None and trajectory.task.get("check") == "judge":
+                right = judged_right(verdicts)
     return Score(
         id=trajectory.id,
         task_id=str(trajectory.task.get("id", "")),
-        correct=None if answer is None else answer == 1.0,
+        correct=right,
         scores=scores,
         calls=counted["calls"],
         errors=counted["errors"],
         stop="infrastructure" if trajectory.status == "invalid" else trajectory.stop,
         tags=trajectory.task.get("tags") or {},
         policy=trajectory.policy,
+        extra=extra,
     )
 
 

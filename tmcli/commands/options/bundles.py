@@ -144,7 +144,7 @@ class Serving:
     def service(self, at_once: int) -> Service:
         from tmcli.policies import Service
 
-        return Service(self.protocol, _object(self.extra_body), self.cache, at_once)
+        return Service(self.protocol, body(self.extra_body, "--extra-body"), self.cache, at_once)
 
 
 @dataclass(frozen=True)
@@ -263,14 +263,14 @@ def player(setup: Setup, playing: Playing, writing: Writing, machines: Machines)
     return setup.open(kept)
 
 
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object of `--extra-body`."""
+def body(text: str, option: str) -> dict[str, Any]:
+    """The JSON object that an option gives."""
     import orjson
 
     try:
         value = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"--extra-body is not JSON: {error.msg}", "write '{\"top_k\": 20}'") from error
+        raise UsageError(f"{option} is not JSON: {error.msg}", "write '{\"top_k\": 20}'") from error
     if not isinstance(value, dict):
-        raise UsageError("--extra-body is no JSON object", "write '{\"top_k\": 20}'")
+        raise UsageError(f"{option} is no JSON object", "write '{\"top_k\": 20}'")
     return value

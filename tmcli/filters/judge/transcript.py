@@ -37,7 +37,7 @@ _BREAKS = re.compile(
 def record(trajectory: Trajectory) -> str | None:
     """The dialogue, one JSON object a line. Golds, plans and our own instructions are not in it."""
     phases = {id(message): turn["phase"] for turn, message, _ in played(trajectory)}
-    lines = [_line({"tools": [_tool(tool) for tool in trajectory.tools]})]
+    lines = [line({"tools": [_tool(tool) for tool in trajectory.tools]})]
     for message in trajectory.messages:
         role = message["role"]
         if role in ("system", "developer"):
@@ -46,23 +46,32 @@ def record(trajectory: Trajectory) -> str | None:
         if id(message) in phases:
             shown["phase"] = phases[id(message)]
         if role == "tool":
-            shown["name"] = _cut(str(message.get("name") or ""))
-        shown["text"] = _cut(message.get("content") or "")
+            shown["name"] = cut(str(message.get("name") or ""))
+        shown["text"] = cut(message.get("content") or "")
         if calls := message.get("tool_calls"):
             shown["calls"] = [_call(call["function"]) for call in calls]
-        lines.append(_line(shown))
-    lines.append(_line({"final_answer": _cut(trajectory.prediction or "")}))
+        lines.append(line(shown))
+    lines.append(line({"final_answer": cut(trajectory.prediction or "")}))
     whole = "\n".join(lines)
     return whole if len(whole) <= MAX_RECORD else None
+
+
+def trials(trajectory: Trajectory) -> list[Json]:
+    """The calls of phase trial that could be read, as the record shows them."""
+    return [
+        _call(call["function"])
+        for turn, message, _ in played(trajectory)
+        if turn["phase"] == "trial"
+        for call in message.get("tool_calls") or []
+    ]
 
 
 def asked(shown: str, question: Question, golds: list[str]) -> list[Json]:
     """The messages of one request. The record comes before the question: a server that remembers how
     prompts begin reads it once."""
-    mark = digest([shown, "judge"])
-    parts = [f"BEGIN {mark}\n{shown}\nEND {mark}"]
+    parts = [fenced(shown)]
     if question.needs_gold:
-        parts.append(f"The accepted answers: {_line([_cut(gold) for gold in golds])}")
+        parts.append(f"The accepted answers: {line([cut(gold) for gold in golds])}")
     parts.append(f"The question: {question.ask}")
     return [
         {"role": "system", "content": prompt("judge")},
@@ -70,27 +79,34 @@ def asked(shown: str, question: Question, golds: list[str]) -> list[Json]:
     ]
 
 
+def fenced(shown: str) -> str:
+    """Lines between marks that nothing in them can know."""
+    mark = digest([shown, "judge"])
+    return f"BEGIN {mark}\n{shown}\nEND {mark}"
+
+
 def _tool(tool: Json) -> Json:
     function = tool["function"]
     schema = function.get("parameters")
     if len(orjson.dumps(schema)) > MAX_SCHEMA:
         properties = schema.get("properties") if isinstance(schema, dict) else None
-        schema = [_cut(name, 60) for name in list(properties)[:50]] if isinstance(properties, dict) else None
-    described = _cut(str(function.get("description") or ""), 500)
-    return {"name": _cut(function["name"], 200), "description": described, "parameters": schema}
+        schema = [cut(name, 60) for name in list(properties)[:50]] if isinstance(properties, dict) else None
+    described = cut(str(function.get("description") or ""), 500)
+    return {"name": cut(function["name"], 200), "description": described, "parameters": schema}
 
 
 def _call(function: Json) -> Json:
     arguments: Any = function.get("arguments")
     written = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
     fits = not isinstance(arguments, str) and len(written) <= MAX_TEXT
-    return {"name": _cut(function["name"], 200), "arguments": arguments if fits else _cut(written)}
+    return {"name": cut(function["name"], 200), "arguments": arguments if fits else cut(written)}
 
 
-def _cut(text: str, most: int = MAX_TEXT) -> str:
+def cut(text: str, most: int = MAX_TEXT) -> str:
+    """At most so much of a text, and how much is missing."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most} more characters cut)"
 
 
-def _line(value: Any) -> str:
+def line(value: Any) -> str:
     """One line, whoever reads it."""
     return _BREAKS.sub(lambda match: json.dumps(match.group())[1:-1], orjson.dumps(value).decode())

@@ -52,7 +52,7 @@ def read(said: str) -> Verdict:
     (Verdict(verdict='yes', why=''), None)
     """
     said = said[:MAX_SAID]
-    for found in _objects(said):
+    for found in objects(said):
         if isinstance(found, dict) and "verdict" in found:
             word = _WORDS.get(str(found["verdict"]).strip().strip('."').lower())
             why = found.get("why")
@@ -125,7 +125,7 @@ def _answers(judged: Any) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _objects(text: str) -> Iterator[Any]:
+def objects(text: str) -> Iterator[Any]:
     """The JSON objects that begin in a text, the last one first."""
     at = len(text)
     for _ in range(MAX_OBJECTS):
