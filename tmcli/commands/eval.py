@@ -16,6 +16,7 @@ from tmcli import console, io
 from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects
 from tmcli.commands.options.bundles import Engine
 from tmcli.commands.options.evaluating import Evaluating
+from tmcli.commands.options.judged import JudgedBy, Stage
 from tmcli.errors import InputError, RunError, did_you_mean
 from tmcli.records import Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.summary import Group, Summary, failing
@@ -37,6 +38,7 @@ def run(
     output: Output = "-",
     to: To = None,
     evaluating: Evaluating = Evaluating(),
+    judging: JudgedBy = JudgedBy(),
     rejects: Rejects = None,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
@@ -48,6 +50,7 @@ def run(
       tm rollout --policy ckpt/ --tasks unseen | tm eval
       tm eval base.jsonl sft.jsonl rl.jsonl -o table.jsonl
       tm eval runs.jsonl --by toolbox,hops --fail-under 0.9
+      tm eval stable.jsonl --judge gpt-4o --judge-n 3
 
     A table on stderr; on stdout one `run` record with all numbers, or score records with --scores.
     Accuracy has its Wilson 95 % interval; episodes in which the world broke (invalid) or that nobody can
@@ -60,7 +63,8 @@ def run(
     sources = files or ["-"]
     with (
         open_rejects(skip_invalid, rejects, force=force) as aside,
-        closing(_judged(sources, weights, aside, engine)) as judged,
+        judging.stage(here=not engine.is_ray()) as stage,
+        closing(_judged(sources, weights, aside, engine, stage)) as judged,
         io.open_output(output, to=to, force=force) as out,
     ):
         for label, score in judged:
@@ -73,7 +77,7 @@ def run(
             )
         if not evaluating.scores:
             asked = {"files": sources, "by": summary.by, "k": summary.ks, "reward": weights}
-            out.write(_record(asked, summary, monotonic() - started))
+            out.write(_record(asked, summary, stage.told(), monotonic() - started))
     groups = summary.groups()
     _tell(groups, summary, evaluating)
     failures = failing(groups, *limit) if limit else []
@@ -81,7 +85,7 @@ def run(
         raise RunError("; ".join(failures), "--fail-under asks for it")
 
 
-def _record(asked: Json, summary: Summary, seconds: float) -> Run:
+def _record(asked: Json, summary: Summary, told: Json, seconds: float) -> Run:
     """The line on stdout."""
     return Run(
         step="eval",
@@ -89,7 +93,7 @@ def _record(asked: Json, summary: Summary, seconds: float) -> Run:
         versions={"tm": version("tmcli"), "python": platform.python_version()},
         counts=summary.counts(),
         seconds=round(seconds, 3),
-        metrics=summary.metrics(),
+        metrics=summary.metrics() | told,
     )
 
 
@@ -105,7 +109,11 @@ def _tell(groups: list[Group], summary: Summary, evaluating: Evaluating) -> None
 
 
 def _judged(
-    sources: list[str], weights: Mapping[str, float], aside: io.Rejects | None, engine: Engine
+    sources: list[str],
+    weights: Mapping[str, float],
+    aside: io.Rejects | None,
+    engine: Engine,
+    stage: Stage,
 ) -> Judged:
     """The episodes of the files."""
     labels = _labels(sources) if len(sources) > 1 else [""]
@@ -114,7 +122,7 @@ def _judged(
         return
     streams = [io.read(source, rejects=aside) for source in sources]
     for label, records in zip(labels, streams, strict=True):
-        for score in evaluate(records, lambda *broken: _set_aside(aside, *broken), weights, label):
+        for score in evaluate(stage.run(records), lambda *broken: _set_aside(aside, *broken), weights, label):
             yield label, score
 
 

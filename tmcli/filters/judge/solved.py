@@ -61,7 +61,8 @@ def rules() -> str:
 
 def of_answer(trajectory: Trajectory) -> list[Json]:
     """The query, and the answer to it."""
-    asked = [m.get("content") or "" for m in trajectory.task.get("messages") or [] if m.get("role") == "user"]
+    messages = trajectory.task.get("messages") or []
+    asked = [str(m.get("content") or "") for m in messages if isinstance(m, dict) and m.get("role") == "user"]
     query = transcript.line({"query": transcript.cut("\n\n".join(asked))})
     answer = transcript.line({"answer": transcript.cut(trajectory.prediction or "")})
     return _messages(f"{query}\n{answer}", ANSWER_RULES)
