@@ -37,7 +37,7 @@ def ended(words: list[str], cwd: Path, sent: int, due: Callable[[], bool], start
     """One life, which gets a signal when it is due; its exit code."""
     process = life(words, cwd, start)
     try:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not due() and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)

@@ -213,7 +213,7 @@ def test_rl_writes_a_checkpoint_that_plays(tm: Tm, tmp_path: Path) -> None:
     assert counts["episodes"] == 8 + 4 * counts["groups_resampled"]
     lines = [json.loads(line) for line in (tmp_path / "ckpt" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
-    first = lines[0]
+    first = lines[1]
     for name in (
         "reward reward/outcome reward/format reward/length trials/made calls/made calls/error_rate kl entropy"
         " episodes/turns episodes/no_reward groups/equal groups/skipped groups/resampled clip_ratio/low_mean"
@@ -224,8 +224,10 @@ def test_rl_writes_a_checkpoint_that_plays(tm: Tm, tmp_path: Path) -> None:
     assert first["calls/made"] == 0
     assert first["calls/error_rate"] is None  # of no call: unknown, not 0
     evaluated = [line for line in lines if "eval_outcome" in line]
-    assert evaluated
-    assert "eval_unseen/outcome" in evaluated[0]
+    assert [line["step"] for line in evaluated] == [0, 2]  # what it began with, and what came of it
+    assert all("eval_unseen/outcome" in line for line in evaluated)
+    assert run["metrics"]["eval_outcome_before"] == 0
+    assert b"no more was solved of what is held out than before training: 0, 0" in done.stderr
     assert run["metrics"]["best_step"] == 2
     card = (tmp_path / "ckpt" / "README.md").read_text()
     assert "played by the model itself (GRPO)" in card

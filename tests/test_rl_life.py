@@ -28,6 +28,7 @@ COMPASS = [*WORDS, "--compass", "0.5", "--dynamic-sampling", "1", "--curriculum"
 TIMED = ("generation/seconds", "generation/tokens_per_second", "update/seconds", "sampling/logp_difference")
 """What differs each time; the last is rounding, which differs with what is computed side by side."""
 
+
 def made(cwd: Path) -> dict[str, Any]:
     """What a run wrote, but for what tells of time."""
     folder = cwd / "ckpt"
@@ -78,7 +79,7 @@ def complete(words: list[str], cwd: Path, whole: dict[str, Any], tm: Tm) -> None
 
 def test_killed_and_resumed(whole: Whole, tm: Tm, tmp_path: Path) -> None:
     words = [*WORDS, "--steps", "4"]
-    assert ended(words, tmp_path, signal.SIGKILL, lambda: logged(tmp_path) >= 3) == -signal.SIGKILL
+    assert ended(words, tmp_path, signal.SIGKILL, lambda: logged(tmp_path) >= 4) == -signal.SIGKILL
     refused = tm(*words)
     assert refused.returncode == 2
     assert b"holds an unfinished run, saved at step 2 of 4; use --resume to go on" in refused.stderr
@@ -90,7 +91,7 @@ def test_killed_and_resumed(whole: Whole, tm: Tm, tmp_path: Path) -> None:
 def test_stopped_and_resumed(number: int, whole: Whole, tm: Tm, tmp_path: Path) -> None:
     """Wherever it is then: in the midst of episodes, most likely. Nothing but those is lost."""
     words = " ".join(WORDS).replace("--save-every 2 ", "").split()
-    code = ended(words, tmp_path, number, lambda: logged(tmp_path) >= 3)
+    code = ended(words, tmp_path, number, lambda: logged(tmp_path) >= 4)
     said = (tmp_path / "said").read_text()
     assert code == (130 if number == signal.SIGINT else 143), said
     assert said.splitlines()[-1].endswith("of 6 is saved, --resume goes on from there")

@@ -124,6 +124,9 @@ def _warn(run: Run) -> None:
         console.warn(f"{both} of the {counts['tasks_held_out']} held-out tasks are trained on, too")
     if lost := counts["episodes_without_reward"]:
         console.warn(f"{lost} of {counts['episodes']} episodes had no reward, and taught nothing")
+    before, best = (run.metrics.get(name) for name in ("eval_outcome_before", "eval_outcome"))
+    if before is not None and best is not None and best <= before:
+        console.warn(f"no more was solved of what is held out than before training: {best:.3g}, {before:.3g}")
 
 
 def _show_curve(folder: Path) -> None:

@@ -178,7 +178,9 @@ class Life(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
         metrics: Json,
         **kwargs: Any,
     ) -> None:
-        """The best so far is saved: its weights are the result."""
+        """The best so far is saved: its weights are the result. Those of the beginning are there already."""
+        if not state.global_step:
+            return
         found, best = metrics.get(self.watched), state.best_metric
         if found is not None and (best is None or (found > best if self.higher else found < best)):
             state.best_metric, state.best_global_step = found, state.global_step

@@ -4,8 +4,9 @@ The trainer asks for completions; they are whole episodes, played by the same ru
 environments, as everywhere else (`trainer/rollouts.py`). The reward is a weighted sum of named parts, outcome
 first; no part knows a gold call. No KL term by default (beta 0), so no reference model is held.
 
-With held-out tasks, the weights that solve most of them are the result. A run that was killed goes on from
-its last checkpoint to the same weights and, but for what tells of time, the same `metrics.jsonl`.
+With held-out tasks, which are also played before the first step, the weights that solve most of them are the
+result. A run that was killed goes on from its last checkpoint to the same weights and, but for what tells of
+time, the same `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -163,6 +164,8 @@ def _told(run: Run, lines: list[Json], options: RlOptions, best_step: int) -> Ru
             counts[name] += round((line[metric] or 0) * of)
     last = {name: value for line in lines for name, value in line.items() if value is not None}
     metrics = {name: last.get(name) for name in MEASURED}
+    if lines and not lines[0]["step"]:
+        metrics["eval_outcome_before"] = lines[0]["eval_outcome"]
     best = next((line for line in lines if line["step"] == best_step and "eval_outcome" in line), None)
     if best:
         metrics |= {"best_step": best_step} | {name: best[name] for name in best if name in MEASURED}

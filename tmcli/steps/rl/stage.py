@@ -103,6 +103,7 @@ class Stage:
             sampling_cap=SAMPLING_CAP if watch.server else None,
         )
         policy.model = trainer.model
+        trainer.args.eval_on_start = bool(held_out) and left is None
         every = options.eval_every or max(1, options.steps // 10)
         life = Life(
             self.part,
