@@ -91,7 +91,8 @@ def score_of(trajectory: Trajectory) -> Score:
         }
         if verdicts := verdicts_of(trajectory):
             scores |= judged_scores(verdicts)
-            extra = {"judge": verdicts.get("judge")}
+            told = {name: value for name, value in verdicts.items() if name != "judge"}
+            extra = {"judge": verdicts.get("judge"), "verdicts": told}
             if right is None and trajectory.task.get("check") == "judge":
                 right = judged_right(verdicts)
     return Score(

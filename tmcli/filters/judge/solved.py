@@ -96,7 +96,8 @@ def status(said: str) -> Status:
     for found in _with(said, "status"):
         word = _WORDS.get(str(found["status"]).strip().strip('."').lower())
         why = found.get("why")
-        return Status(word, short(why) if isinstance(why, str) else "" if word else "it could not tell")
+        told = short(why) if isinstance(why, str) else ""
+        return Status(word, told or ("" if word else "it could not tell"))
     if bare := _BARE.fullmatch(said):
         return Status(_WORDS[bare[1].lower()], "")
     return Status(None, f"its reply holds no status: {short(said)[:100]!r}")
