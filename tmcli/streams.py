@@ -428,3 +428,9 @@ def owned_stdout() -> Iterator[None]:
 def stdout() -> IO[bytes]:
     """The real stdout, buffered. Flush it, never close it."""
     return _stdout or cast(IO[bytes], sys.stdout.buffer)
+
+
+def terminal() -> int | None:
+    """The descriptor of the real stdout, where it is a terminal."""
+    fd = cast(Sink, _stdout.raw).fd if _stdout else 1
+    return fd if fd >= 0 and os.isatty(fd) else None
