@@ -45,7 +45,7 @@ def judged_right(verdicts: Json) -> bool | None:
     False
     """
     if "right" in verdicts:
-        share = _mean(_RIGHT.get(word) for word in _list(verdicts["right"]))
+        share = _mean(_RIGHT.get(word or "") for word in _list(verdicts["right"]))
     else:
         share = sopr(_list(verdicts.get("solved")))
     return None if share is None or share == 0.5 else share > 0.5
@@ -59,7 +59,7 @@ def judged_scores(verdicts: Json) -> Json:
     """
     statuses = _list(verdicts.get("solved"))
     scores: Json = {SOPR: sopr(statuses)}
-    scores |= {f"{NTH}{i}": WORTH.get(status) for i, status in enumerate(statuses, 1)}
+    scores |= {f"{NTH}{i}": WORTH.get(status or "") for i, status in enumerate(statuses, 1)}
     if "trials" in verdicts:
         words = _list(verdicts["trials"])
         known = None not in words
