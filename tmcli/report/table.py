@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tmcli.records import Json
+from tmcli.report.compare import Comparison, Difference
+from tmcli.report.seeds import Family
 from tmcli.report.summary import Group
+from tmcli.report.tally import SHARES
 
 Column = Callable[[Json], object]
 """The metrics of a row -> its cell; None where nothing is known."""
 
 
+@dataclass(frozen=True)
+class Table:
+    """What `console.table` takes."""
+
+    title: str
+    header: list[str]
+    rows: list[list[object]]
+
+
 def table(groups: Sequence[Group]) -> tuple[list[str], list[list[object]]]:
     """(header, rows). The words that tell rows apart come first, then accuracy with its interval."""
     keys = [key for key in groups[0].by if any(group.by[key] != "-" for group in groups)]
-    passes = sorted((name for name in groups[-1].metrics if name.startswith("pass@")), key=_k)
+    passes = [name for name in groups[-1].metrics if name.startswith(("pass@", "pass^"))]
     columns: dict[str, Column] = {
         "n": lambda m: m["n"],
         "accuracy [95 %]": lambda m: accuracy(m["accuracy"], m["interval"]),
-        **{name: _share(name) for name in passes if name != "pass@1"},
+        **{name: _share(name) for name in passes if name not in ("pass@1", "pass^1")},
         "Solve-P": _share("solve_p"),
         "Solve-R": _share("solve_r"),
         "Solve-F1": _share("solve_f1"),
@@ -67,5 +80,81 @@ def _mean(metric: str, digits: int) -> Column:
     return cell
 
 
-def _k(name: str) -> int:
-    return int(name.removeprefix("pass@"))
+# ---- seeds and comparisons -----------------------------------------------------------------------
+
+SHOWN = {
+    "accuracy": "accuracy",
+    "solve_p": "Solve-P",
+    "solve_r": "Solve-R",
+    "solve_f1": "Solve-F1",
+    "reward": "reward",
+    "turns": "turns",
+    "calls": "calls",
+    "errors": "errors",
+    "completion_tokens": "tokens",
+    "cost": "cost",
+}
+"""Metrics of the smaller tables, by what they are called there; passes come with them."""
+
+N_NAMED = 5
+"""Tasks that a line names; the run record has them all."""
+
+
+def seeds_table(family: Family) -> Table:
+    """How the runs of one policy scatter."""
+    rows: list[list[object]] = []
+    for name, one in family.metrics.items():
+        if name in SHOWN or name.startswith("pass"):
+            figures = [_figure(name, value) for value in (one.mean, one.sd)]
+            rows.append([SHOWN.get(name, name), *figures, _span(name, one.interval)])
+    title = f"{family.policy}: {len(family.runs)} seeds ({', '.join(family.runs)})"
+    return Table(title, ["metric", "mean", "sd", "[95 %]"], rows)
+
+
+def comparison_table(a: str, b: str, comparison: Comparison) -> Table:
+    """b less a, metric by metric, then group by group."""
+    rows: list[list[object]] = []
+    for name, one in comparison.metrics.items():
+        if name in SHOWN or name.startswith("pass"):
+            rows.append([SHOWN.get(name, name), "all", *_difference(name, one), one.p])
+    for part in comparison.groups:
+        where = " ".join(part.by.values())
+        rows += [
+            [SHOWN[name], where, *_difference(name, one), part.p_holm[name]]
+            for name, one in part.metrics.items()
+            if name == "accuracy"
+        ]
+    header = ["metric", "tasks of", "n", a, b, "difference", "[95 %]", "p"]
+    return Table(f"{b} less {a}, task by task", header, rows)
+
+
+def told(a: str, b: str, comparison: Comparison) -> list[str]:
+    """Who won which tasks."""
+    lines = []
+    for who, tasks in ((b, comparison.won), (a, comparison.lost)):
+        named = " ".join(tasks[:N_NAMED]) + (" ..." if len(tasks) > N_NAMED else "")
+        lines.append(f"{who} is better at {len(tasks)} tasks{': ' if tasks else ''}{named}")
+    if comparison.left_out:
+        lines.append(f"{comparison.left_out} tasks are judged in one of them only, and left out")
+    if comparison.groups:
+        lines.append("p of groups is adjusted for their number (Holm)")
+    return lines
+
+
+def _difference(name: str, one: Difference) -> list[object]:
+    a, b, difference = (_figure(name, value) for value in (one.a, one.b, one.difference))
+    sign = "" if one.difference < 0 else "+"
+    return [one.tasks, a, b, sign + difference, _span(name, one.interval)]
+
+
+def _span(name: str, interval: Sequence[float] | None) -> str | None:
+    return None if interval is None else f"[{', '.join(_figure(name, end) for end in interval)}]"
+
+
+def _figure(name: str, value: float) -> str:
+    """
+    >>> _figure("accuracy", 0.123), _figure("calls", 12.345)
+    ('12.3%', '12.3')
+    """
+    is_share = name in SHARES or name == "accuracy" or name.startswith("pass")
+    return f"{value:.1%}" if is_share else f"{value:.3g}"
