@@ -26,21 +26,24 @@ def gained(case: Case) -> int:
     is not gained. Ours: no paper defines it. 0 without trials.
     """
     calls = case.calls
-    if not any(call.phase == "trial" for call in calls):
+    tried = [i for i, call in enumerate(calls) if call.phase == "trial" and call.readable and call.reply]
+    if not tried:
         return 0
+    told = "\n".join([calls[i].reply or "" for i in tried]).lower()
     given = [[*facts(call.arguments)] if call.readable else [] for call in calls]
-    last_use = {fact: i for i, mine in enumerate(given) for fact in mine}
-    if answer := (case.trajectory.prediction or "").strip().lower():
+    last_use = {fact: i for i, mine in enumerate(given) for fact in mine if i > tried[0] and fact in told}
+    if (answer := (case.trajectory.prediction or "").strip().lower()) and answer in told:
         last_use[answer] = len(calls)
-    said = ["\n".join(mine) for mine in given]
+    if not last_use:
+        return 0
     replies = [(call.reply or "").lower() for call in calls]
-    learned: list[str] = []
+    learned = []
     for fact, last in last_use.items():
         for i in range(last):
-            if shows(said[i], fact):
+            if any(fact in one and shows(one, fact) for one in given[i]):
                 break  # a guess
-            if shows(replies[i], fact):
-                if calls[i].phase == "trial" and calls[i].readable:
+            if fact in replies[i] and shows(replies[i], fact):
+                if i in tried:
                     learned.append(fact)
                 break
     if not learned:
@@ -57,17 +60,19 @@ def facts(arguments: Any) -> Iterator[str]:
     >>> list(facts({"Title": "Emma", "page": {"from": 3}, "note": "-", "all": True}))
     ['title', 'emma', 'page', 'from', '3', 'note', 'all']
     """
-    if isinstance(arguments, dict):
+    if isinstance(arguments, str):
+        fact = arguments.strip().lower()
+        if any(map(str.isalnum, fact)):
+            yield fact
+    elif isinstance(arguments, dict):
         for name, value in arguments.items():
             yield from facts(name)
             yield from facts(value)
     elif isinstance(arguments, list):
         for value in arguments:
             yield from facts(value)
-    elif isinstance(arguments, str | int | float) and not isinstance(arguments, bool):
-        fact = str(arguments).strip().lower()
-        if any(map(str.isalnum, fact)):
-            yield fact
+    elif isinstance(arguments, int | float) and not isinstance(arguments, bool):
+        yield str(arguments)
 
 
 def shows(text: str, fact: str) -> bool:
