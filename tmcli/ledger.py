@@ -135,9 +135,14 @@ def expected(
 ) -> int | None:
     """How many episodes are due at most, for `keep`; None: the stream will tell. `shard`: (2, 4) is the
     second of four parts, task by task."""
-    n_there = None if tasks in DEFAULT_N else io.count(tasks)
-    n_tasks = DEFAULT_N.get(tasks, n_there) if n is None else n if n_there is None else min(n, n_there)
-    if n_tasks is None:
+    most = n_tasks(tasks, n)
+    if most is None:
         return None
     which, parts = shard
-    return max(0, len(range(which - 1, n_tasks, parts)) * samples - len(journal.done))
+    return max(0, len(range(which - 1, most, parts)) * samples - len(journal.done))
+
+
+def n_tasks(tasks: str, n: int | None) -> int | None:
+    """How many tasks `--tasks` and `-n` name at most, where anybody knows."""
+    n_there = None if tasks in DEFAULT_N else io.count(tasks)
+    return DEFAULT_N.get(tasks, n_there) if n is None else n if n_there is None else min(n, n_there)
