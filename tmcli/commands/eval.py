@@ -19,9 +19,8 @@ from tmcli.commands.options.evaluating import Evaluating
 from tmcli.commands.options.judged import JudgedBy, Stage
 from tmcli.errors import InputError, RunError, did_you_mean
 from tmcli.records import Json, Run, Score, Trajectory, decode, encode, expect
-from tmcli.report.summary import Group, Summary, failing
-from tmcli.report.table import table
-from tmcli.steps.eval import evaluate, labelled, scored, threshold
+from tmcli.report.books import Books
+from tmcli.steps.eval import evaluate, labelled, scored
 
 Files = Annotated[
     list[str] | None,
@@ -50,16 +49,17 @@ def run(
       tm rollout --policy ckpt/ --tasks unseen | tm eval
       tm eval base.jsonl sft.jsonl rl.jsonl -o table.jsonl
       tm eval runs.jsonl --by toolbox,hops --fail-under 0.9
+      tm eval --compare base.jsonl rl.jsonl --fail-under accuracy.diff.low=-0.02
       tm eval stable.jsonl --judge gpt-4o --judge-n 3
 
     A table on stderr; on stdout one `run` record with all numbers, or score records with --scores.
-    Accuracy has its Wilson 95 % interval; episodes in which the world broke (invalid) or that nobody can
-    judge are counted apart, never as wrong. Answers are judged anew, so old files can be judged by new
-    rules.
+    Each number has its 95 % interval, the task being the cluster; episodes in which the world broke
+    (invalid) or that nobody can judge are counted apart, never as wrong. Answers are judged anew, so old
+    files can be judged by new rules.
     """
     started = monotonic()
-    limit = threshold(evaluating.fail_under) if evaluating.fail_under else None
-    weights, summary = evaluating.weights(), evaluating.summary()
+    weights, limits = evaluating.weights(), evaluating.limits()
+    books = evaluating.books(len(files or []), force=force)
     sources = files or ["-"]
     with (
         open_rejects(skip_invalid, rejects, force=force) as aside,
@@ -68,41 +68,49 @@ def run(
         io.open_output(output, to=to, force=force) as out,
     ):
         for label, score in judged:
-            summary.add(score, label)
+            books.add(score, label)
             if evaluating.scores:
                 out.write(score)
-        if not summary.n:
+        if not books.summary.n:
             raise InputError(
                 "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
             )
+        books.comparisons()  # which refuses before anything is written
         if not evaluating.scores:
-            asked = {"files": sources, "by": summary.by, "k": summary.ks, "reward": weights}
-            out.write(_record(asked, summary, stage.told(), monotonic() - started))
-    groups = summary.groups()
-    _tell(groups, summary, evaluating)
-    failures = failing(groups, *limit) if limit else []
+            asked = {"files": sources, "by": books.summary.by, "k": books.summary.ks, "reward": weights}
+            out.write(_record(asked, books, stage.told(), monotonic() - started))
+    _tell(books, evaluating)
+    outcomes = books.checked(limits)
+    evaluating.write(books, outcomes)
+    failures = [one.says for one in outcomes if not one.ok]
     if failures:
-        raise RunError("; ".join(failures), "--fail-under asks for it")
+        raise RunError("; ".join(failures), "--fail-under or --fail-over asks for it")
 
 
-def _record(asked: Json, summary: Summary, told: Json, seconds: float) -> Run:
+def _record(asked: Json, books: Books, told: Json, seconds: float) -> Run:
     """The line on stdout."""
     return Run(
         step="eval",
         options=asked,
         versions={"tm": version("tmcli"), "python": platform.python_version()},
-        counts=summary.counts(),
+        counts=books.summary.counts(),
         seconds=round(seconds, 3),
-        metrics=summary.metrics() | told,
+        metrics=books.metrics() | told,
     )
 
 
-def _tell(groups: list[Group], summary: Summary, evaluating: Evaluating) -> None:
-    """The table on stderr."""
+def _tell(books: Books, evaluating: Evaluating) -> None:
+    """The tables on stderr."""
+    tags = books.summary.tags
     for tag in evaluating.tags():
-        if tag not in summary.tags and evaluating.by != Evaluating.by:
-            console.warn(f"--by {tag}: no task has this tag; {did_you_mean(tag, summary.tags)}")
-    console.table("", *table(groups))
+        if tag not in tags and evaluating.by != Evaluating.by:
+            console.warn(f"--by {tag}: no task has this tag; {did_you_mean(tag, tags)}")
+    for warning in books.warnings():
+        console.warn(warning)
+    for one in books.tables():
+        console.table(one.title, one.header, one.rows)
+    for note in books.notes():
+        console.note(note)
 
 
 # ---- what is judged ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tmcli.errors import UsageError
 from tmcli.records import Json, Score
 from tmcli.report.comparable import Terms, differing, refuse
 from tmcli.report.compare import Comparison, by_group, compare
+from tmcli.report.junit import JUnit
 from tmcli.report.seeds import Family, families
 from tmcli.report.summary import Cell, Summary
 from tmcli.report.table import Table, comparison_table, seeds_table, table, told
@@ -35,13 +36,15 @@ class Books:
         compares: bool = False,
         anyway: bool = False,
         together: bool = False,
+        cases: JUnit | None = None,
     ) -> None:
         """`compares`: the files are; `anyway`: also where they do not compare. `together`: the files are one
-        policy with several seeds."""
+        policy with several seeds. `cases`: where each episode becomes a test case."""
         self.summary = Summary(by, ks)
         self.compares = compares
         self.anyway = anyway
         self.together = together
+        self.cases = cases
         self.terms: dict[str, Terms] = {}
         self._comparisons: dict[str, Comparison] | None = None
 
@@ -50,6 +53,8 @@ class Books:
         if file not in self.terms:
             self.terms[file] = Terms()
         self.terms[file].add(score)
+        if self.cases is not None:
+            self.cases.add(score, file)
 
     def families(self) -> list[Family]:
         """Runs that differ in their seed only."""

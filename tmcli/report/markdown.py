@@ -1,6 +1,6 @@
 """A Markdown summary of an evaluation, as GitHub shows it under a workflow's run.
 
-    markdown(header, rows, outcomes, notes)
+    markdown(books.tables(), outcomes, books.notes())
 
 Words from records (tags, file names) stay text: they open no link, no image and no HTML.
 """
@@ -8,23 +8,24 @@ Words from records (tags, file names) stay text: they open no link, no image and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from tmcli.report.table import Table
 from tmcli.report.thresholds import Outcome
 
 
-def markdown(
-    header: Sequence[str], rows: Iterable[Sequence[object]], outcomes: Iterable[Outcome], notes: Iterable[str]
-) -> str:
-    """The thresholds as a list, the table, then the notes."""
+def markdown(tables: Iterable[Table], outcomes: Iterable[Outcome], notes: Iterable[str]) -> str:
+    """The thresholds as a list, the tables, then the notes."""
     limits = [f"- {'✅' if one.ok else '❌'} {_cell(one.says)}" for one in outcomes]
-    table = [
-        f"| {' | '.join(map(_cell, header))} |",
-        f"|{'---|' * len(header)}",
-        *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
-    ]
-    parts = ["### tm eval", "\n".join(limits), "\n".join(table), *map(_cell, notes)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    parts = ["### tm eval", "\n".join(limits)]
+    for one in tables:
+        lines = [_row(one.header), "|" + "---|" * len(one.header), *map(_row, one.rows)]
+        parts += [f"**{_cell(one.title)}**" if one.title else "", "\n".join(lines)]
+    return "\n\n".join(part for part in [*parts, *map(_cell, notes)] if part) + "\n"
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _cell(value: object) -> str:

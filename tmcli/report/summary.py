@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmcli.records import Json, Score
-from tmcli.report.tally import METRICS as METRICS  # noqa: PLC0414
 from tmcli.report.tally import Tally, added
 
 Cell = tuple[str, ...]
@@ -125,17 +124,3 @@ def word(value: Any) -> str:
 def _order(key: Cell) -> list[tuple[int, float, str]]:
     """Plain before drifted, numbers by size, words by letter."""
     return [(0 if word == "none" else 1, float(word) if word.isdecimal() else 0.0, word) for word in key[3:]]
-
-
-def failing(groups: Sequence[Group], metric: str, least: float) -> list[str]:
-    """A sentence for each total row that misses `least`."""
-    out = []
-    for group in groups:
-        value = group.metrics.get(metric)
-        who = " ".join(word for name, word in group.by.items() if name in ("file", "policy"))
-        prefix = f"{who}: " if who else ""
-        if group.total and value is None:
-            out.append(f"{prefix}{metric} is not known, {least:g} is due")
-        elif group.total and value is not None and value < least:
-            out.append(f"{prefix}{metric} is {value:.4g}, below {least:g}")
-    return out

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tmcli.errors import InputError, UsageError, did_you_mean
+from tmcli.errors import InputError
 from tmcli.records import AnyRecord, Score, Trajectory, decode, encode
-from tmcli.report.summary import METRICS
 from tmcli.score import judge, score_of
 
 
@@ -71,24 +69,3 @@ def scored(lines: Iterable[bytes], weights: Mapping[str, float] | None) -> list[
             readable = isinstance(record, Trajectory)
             out.append(Broken(error, readable, fatal=record is not None and not readable))
     return out
-
-
-def threshold(text: str) -> tuple[str, float]:
-    """`0.9` or `METRIC=0.9` -> (metric, least value).
-
-    >>> threshold("0.9"), threshold("solve_f1=0.3"), threshold("pass@4=1")
-    (('accuracy', 0.9), ('solve_f1', 0.3), ('pass@4', 1.0))
-    """
-    metric, _, number = text.rpartition("=")
-    metric = metric.strip() or "accuracy"
-    if metric not in METRICS and not (metric.startswith("pass@") and metric[5:].isdecimal()):
-        raise UsageError(
-            f"--fail-under: no metric is called {metric!r}", did_you_mean(metric, [*METRICS, "pass@K"])
-        )
-    try:
-        least = float(number)
-    except ValueError:
-        least = math.nan
-    if math.isnan(least):
-        raise UsageError(f"--fail-under: {number!r} is not a number", "write 0.9 or solve_f1=0.3")
-    return metric, least

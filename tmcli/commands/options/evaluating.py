@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tmcli.commands.options import words
 from tmcli.errors import UsageError
-from tmcli.report.summary import Summary
+from tmcli.report.books import Books
+from tmcli.report.junit import JUnit
+from tmcli.report.markdown import markdown
+from tmcli.report.thresholds import Outcome, Threshold, threshold
 from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
 
 
@@ -31,7 +36,7 @@ class Evaluating:
         typer.Option(
             "--k",
             metavar="K,...",
-            help="The K of pass@K, where tasks have several samples. Else 1,2,4...",
+            help="The K of pass@K and pass^K, where tasks have several samples. Else 1,2,4...",
         ),
     ] = ""
     reward: Annotated[
@@ -40,14 +45,49 @@ class Evaluating:
             "--reward", metavar="PART=W,...", help=f"Weights of the reward's parts: {', '.join(PARTS)}."
         ),
     ] = ""
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Hold each file against the first by task: difference, interval, exact test."
+        ),
+    ] = False
+    force_compare: Annotated[
+        bool,
+        typer.Option("--force-compare", help="Also where judge, simulator, limits or tasks differ."),
+    ] = False
+    seeds: Annotated[
+        bool,
+        typer.Option("--seeds", help="The files are one policy, trained or played with several seeds."),
+    ] = False
     fail_under: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--fail-under",
             metavar="[METRIC=]X",
-            help="Exit with 1 where the accuracy, or METRIC, is below X.",
+            help="Exit with 1 where the accuracy, or METRIC, is below X; may be repeated. METRIC.low is the"
+            " lower end of its interval, METRIC.diff the difference of --compare.",
         ),
-    ] = ""
+    ] = None
+    fail_over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-over", metavar="METRIC=X", help="The same where METRIC is above X, as errors or cost."
+        ),
+    ] = None
+    junit: Annotated[
+        str | None,
+        typer.Option(
+            "--junit", metavar="FILE", help="Write a JUnit report: a case a threshold, a case a trajectory."
+        ),
+    ] = None
+    github: Annotated[
+        str | None,
+        typer.Option(
+            "--github",
+            metavar="FILE",
+            help='Append the tables as Markdown; in a workflow, to "$GITHUB_STEP_SUMMARY".',
+        ),
+    ] = None
 
     def tags(self) -> list[str]:
         """What `--by` names."""
@@ -57,9 +97,42 @@ class Evaluating:
         """What `--reward` says. Raises `UsageError`."""
         return parse_weights(self.reward) if self.reward else dict(DEFAULT_WEIGHTS)
 
-    def summary(self) -> Summary:
+    def limits(self) -> list[Threshold]:
+        """What `--fail-under` and `--fail-over` ask. Raises `UsageError`."""
+        found = [threshold(text) for text in self.fail_under or []]
+        found += [threshold(text, least=False) for text in self.fail_over or []]
+        if not self.compare and any(".diff" in limit.metric for limit in found):
+            raise UsageError("a difference takes two files", "add --compare, or ask for the metric itself")
+        return found
+
+    def books(self, n_files: int, *, force: bool) -> Books:
         """Where the scores add up. Raises `UsageError`."""
-        return Summary(self.tags(), _whole(self.k) if self.k else None)
+        if self.junit is not None and Path(self.junit).exists() and not force:
+            raise UsageError(f"{self.junit} exists already", "add --force, or name another file")
+        if (self.compare or self.seeds) and n_files < 2:
+            raise UsageError(f"{'--compare' if self.compare else '--seeds'} takes several files", "name them")
+        if self.compare and self.scores:
+            raise UsageError("--scores writes no comparison", "leave out one of them")
+        if self.force_compare and not self.compare:
+            raise UsageError("--force-compare is for --compare", "add it, or leave this out")
+        ks = _whole(self.k) if self.k else None
+        cases = None if self.junit is None else JUnit()
+        return Books(
+            self.tags(),
+            ks,
+            compares=self.compare,
+            anyway=self.force_compare,
+            together=self.seeds,
+            cases=cases,
+        )
+
+    def write(self, books: Books, outcomes: Sequence[Outcome]) -> None:
+        """What a CI server shows: `--junit` and `--github`."""
+        if self.junit is not None and books.cases is not None:
+            books.cases.write(self.junit, outcomes)
+        if self.github is not None:
+            with Path(self.github).open("a", encoding="utf-8") as out:
+                out.write(markdown(books.tables(), outcomes, books.notes()))
 
 
 def _whole(text: str) -> list[int]:
