@@ -27,7 +27,7 @@ from tmcli.meter import Budget, Price
 from tmcli.policies import Service
 from tmcli.protocol import prompt
 from tmcli.records import Json, Score, Trajectory
-from tmcli.report.judged import sopr as summed
+from tmcli.report.tally import Tally
 from tmcli.score import Case, judge, score_of, statistics
 from tmcli.score.information import gained, shows
 from tmcli.score.verdicts import WORTH
@@ -518,14 +518,14 @@ def test_sopr_is_the_solve_rate_that_stabletoolbench_prints(table: list[list[str
         for statuses in table:
             rate += {"Solved": 1.0, "Unsure": 0.5}.get(statuses[nth], 0.0)
         rates.append(rate / len(table))
-    scores = [
-        score_of(judge(replace(episode(), extra={"verdicts": {"solved": row}}))).scores for row in table
-    ]
-    columns = [[float(one[f"sopr#{nth}"]) for one in scores] for nth in (1, 2, 3)]
-    found = summed([sum(column) / len(column) for column in columns])
+    tally = Tally()
+    for n, row in enumerate(table):
+        tally.add(scored(episode(n), {"solved": row}))
+    found = tally.metrics()
     assert found["sopr"] == pytest.approx(sum(rates) / 3)
-    assert found["sopr_std"] == pytest.approx(pstdev(rates))
-    assert sum(one["sopr"] for one in scores) / len(scores) == pytest.approx(sum(rates) / 3)
+    assert found["sopr_std"] == pytest.approx(pstdev(rates), abs=1e-9)
+    assert found["judgings"] == 3
+    assert "sopr#1" not in found
 
 
 @pytest.mark.parametrize(
@@ -558,6 +558,8 @@ def test_eval_asks_a_judge(tm: Tm, tmp_path: Path) -> None:
     told = run["metrics"]["judge"]
     assert (told["model"], told["n"], told["requests"]) == ("judge", 2, 8)
     assert told["statuses"] == {"Solved": 4, "Unsolved": 4}
+    assert [run["metrics"][name] for name in ("sopr", "sopr_std", "judgings")] == [0.5, 0.5, 2]
+    assert "50.0% ± 50.0" in result.stderr.decode()
     assert server.url not in scores.stdout.decode()
     rows = [Score(**{k: v for k, v in one.items() if k in Score.__slots__}) for one in records(scores.stdout)]
     assert [row.scores["sopr"] for row in rows] == [0.5] * 4
@@ -584,6 +586,10 @@ def test_the_judge_tells_what_is_right_where_no_rule_does(tm: Tm) -> None:
     assert result.returncode == 0, result.stderr
     metrics = records(result.stdout)[0]["metrics"]
     assert (metrics["n"], metrics["accuracy"], metrics["unjudged"]) == (4, 0.25, 0)
+    assert (metrics["sopr"], metrics["sopr_std"], metrics["judgings"]) == (0.25, None, 1)
+    low, high = metrics["intervals"]["sopr"]
+    assert 0 <= low < 0.25 < high <= 1
+    assert "SoPR" in result.stderr.decode()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def table(groups: Sequence[Group]) -> tuple[list[str], list[list[object]]]:
         "Solve-P": _share("solve_p"),
         "Solve-R": _share("solve_r"),
         "Solve-F1": _share("solve_f1"),
+        "SoPR ± judge's std": sopr,
         "reward": _mean("reward", 3),
         "turns": _mean("turns", 1),
         "calls": _mean("calls", 1),
@@ -62,6 +63,17 @@ def accuracy(share: float | None, interval: Sequence[float] | None) -> str | Non
     if share is None or interval is None:
         return None
     return f"{share:.1%} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def sopr(metrics: Json) -> str | None:
+    """
+    >>> sopr({"sopr": 0.5, "sopr_std": 0.0312}), sopr({"sopr": 0.5, "sopr_std": None})
+    ('50.0% ± 3.1', '50.0%')
+    """
+    share, std = metrics.get("sopr"), metrics.get("sopr_std")
+    if share is None:
+        return None
+    return f"{share:.1%}" if std is None else f"{share:.1%} ± {100 * std:.1f}"
 
 
 def _share(metric: str) -> Column:

@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from tmcli.records import Json, Score
+from tmcli.report.judged import noise
 from tmcli.report.statistics import Interval, mean_interval, pass_at_k, pass_hat_k, share_interval
+from tmcli.score.verdicts import NTH, SOPR
 
 MEANS = (
     "calls",
@@ -51,10 +53,13 @@ TOTALS = ("calls", "tokens", "cost", "seconds")
 APART = {"answer", "hinted", *(name for pair in RATIOS.values() for name in pair)} - {"calls"}
 """Numbers that are told by other names: as the accuracy, and as shares."""
 
-METRICS = ("accuracy", *MEANS, *RATIOS)
+JUDGED = (SOPR, "judged_useful", "judged_wasted")
+"""Means that a judge's runs have."""
+
+METRICS = ("accuracy", *MEANS, *JUDGED, *RATIOS)
 """What may have a threshold, besides the parts of the reward, `pass@K` and `pass^K`."""
 
-SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", *RATIOS}
+SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", SOPR, *RATIOS}
 """Metrics between 0 and 1, and so their intervals."""
 
 PASSES: dict[str, Callable[[int, int, int], float]] = {"pass@": pass_at_k, "pass^": pass_hat_k}
@@ -176,9 +181,11 @@ class Tally:
         }
         for name, (value, interval) in self._passes(ks).items():
             out[name], intervals[name] = value, interval
-        others = sorted(self.columns.keys() - {"accuracy", *APART, *MEANS})
+        judgings = [name for name in self.columns if name.startswith(NTH)]
+        others = sorted(self.columns.keys() - {"accuracy", *APART, *MEANS, *judgings})
         for name in (*MEANS, *others):
             out[name], intervals[name] = self.mean(name), self.interval(name)
+        out |= noise([mean for name in judgings if (mean := self.mean(name)) is not None])
         for name, (part, whole) in RATIOS.items():
             divisor = self.total(whole)
             out[name] = self.total(part) / divisor if divisor else None
