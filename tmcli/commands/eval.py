@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tmcli import console, io
 from tmcli.commands.options import Force, Output, Rejects, SkipInvalid, To, open_rejects
-from tmcli.commands.options.bundles import Engine
+from tmcli.commands.options.bundles import Engine, Playing, Serving, Spending
 from tmcli.commands.options.evaluating import Evaluating
+from tmcli.commands.options.html import Html
 from tmcli.commands.options.judged import JudgedBy, Stage
+from tmcli.commands.options.played import Played
+from tmcli.commands.options.repeating import Repro, command_line, repeat
 from tmcli.errors import InputError, RunError, did_you_mean
 from tmcli.records import Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.books import Books
+from tmcli.report.matrix import Matrix, drawn
+from tmcli.report.matrix import table as matrix_table
+from tmcli.report.provenance import Provenance
 from tmcli.steps.eval import evaluate, labelled, scored
+
+if TYPE_CHECKING:
+    from tmcli.report.html.book import Book
 
 Files = Annotated[
     list[str] | None,
@@ -33,15 +43,22 @@ Judged = Generator[tuple[str, Score], None, None]
 
 
 def run(
+    context: typer.Context,
     files: Files = None,
     output: Output = "-",
     to: To = None,
     evaluating: Evaluating = Evaluating(),
     judging: JudgedBy = JudgedBy(),
+    html: Html = Html(),
     rejects: Rejects = None,
     skip_invalid: SkipInvalid = False,
     force: Force = False,
     engine: Engine = Engine(),
+    repro: Repro = None,
+    played: Played = Played(),
+    playing: Playing = Playing(),
+    serving: Serving = Serving(),
+    spending: Spending = Spending(),
 ) -> None:
     """Judge trajectories and sum up how good the policy is.
 
@@ -51,24 +68,40 @@ def run(
       tm eval runs.jsonl --by toolbox,hops --fail-under 0.9
       tm eval --compare base.jsonl rl.jsonl --fail-under accuracy.diff.low=-0.02
       tm eval stable.jsonl --judge gpt-4o --judge-n 3
+      tm eval --policy ckpt/ --matrix -n 50 -o matrix.jsonl
+      tm eval --repro matrix.jsonl
 
     A table on stderr; on stdout one `run` record with all numbers, or score records with --scores.
     Each number has its 95 % interval, the task being the cluster; episodes in which the world broke
     (invalid) or that nobody can judge are counted apart, never as wrong. Answers are judged anew, so old
     files can be judged by new rules.
     """
+    if repro is not None:
+        repeat(context, repro, output, to, force=force)
+        return
+    played.check(files, spending)
+    if spending.dry_run:
+        played.estimate(playing, serving, spending)
+        return
     started = monotonic()
+    evaluating = played.grouped(evaluating)
     weights, limits = evaluating.weights(), evaluating.limits()
     books = evaluating.books(len(files or []), force=force)
-    sources = files or ["-"]
+    matrix, provenance = Matrix(), Provenance()
     with (
         open_rejects(skip_invalid, rejects, force=force) as aside,
         judging.stage(here=not engine.is_ray()) as stage,
-        closing(_judged(sources, weights, aside, engine, stage)) as judged,
         io.open_output(output, to=to, force=force) as out,
+        played.sources(files, playing, serving, spending, engine, aside, force=force) as sources,
+        html.book(force=force) as book,
+        closing(_judged(sources, weights, aside, engine, stage, provenance, book)) as judged,
     ):
         for label, score in judged:
             books.add(score, label)
+            matrix.add(score, label)
+            provenance.add(score, label)
+            if book is not None:
+                book.add(score, label)
             if evaluating.scores:
                 out.write(score)
         if not books.summary.n:
@@ -76,10 +109,16 @@ def run(
                 "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
             )
         books.comparisons()  # which refuses before anything is written
+        rows = matrix.rows()
+        asked = {"files": played.kept(sources), "arguments": command_line(context)}
+        asked |= {"by": books.summary.by, "k": books.summary.ks, "reward": weights}
+        told = stage.told() | ({"matrix": rows} if rows else {})
+        record = _record(asked, books, told, monotonic() - started)
         if not evaluating.scores:
-            asked = {"files": sources, "by": books.summary.by, "k": books.summary.ks, "reward": weights}
-            out.write(_record(asked, books, stage.told(), monotonic() - started))
+            out.write(played.noted(record, provenance.rows()))
+        html.write(book, record, books.summary.groups(), force=force)
     _tell(books, evaluating)
+    _draw(rows)
     outcomes = books.checked(limits)
     evaluating.write(books, outcomes)
     failures = [one.says for one in outcomes if not one.ok]
@@ -113,6 +152,14 @@ def _tell(books: Books, evaluating: Evaluating) -> None:
         console.note(note)
 
 
+def _draw(rows: list[Json]) -> None:
+    """What drift costs, where a matrix was played: rows, and the curves of them."""
+    if not rows or console.settings.quiet:
+        return
+    console.table("", *matrix_table(rows))
+    console.write(drawn(rows, min(shutil.get_terminal_size().columns, 100)))
+
+
 # ---- what is judged ------------------------------------------------------------------------------
 
 
@@ -122,15 +169,20 @@ def _judged(
     aside: io.Rejects | None,
     engine: Engine,
     stage: Stage,
+    provenance: Provenance,
+    book: Book | None,
 ) -> Judged:
     """The episodes of the files."""
     labels = _labels(sources) if len(sources) > 1 else [""]
     if engine.is_ray():
-        yield from _on_cluster(sources, labels, weights, aside, engine)
+        yield from _on_cluster(sources, labels, weights, aside, engine, book)
         return
     streams = [io.read(source, rejects=aside) for source in sources]
-    for label, records in zip(labels, streams, strict=True):
-        for score in evaluate(stage.run(records), lambda *broken: _set_aside(aside, *broken), weights, label):
+    for label, stream in zip(labels, streams, strict=True):
+        records = stage.run(provenance.seen(stream, label))
+        if book is not None:
+            records = book.watch(records)
+        for score in evaluate(records, lambda *broken: _set_aside(aside, *broken), weights, label):
             yield label, score
 
 
@@ -140,6 +192,7 @@ def _on_cluster(
     weights: Mapping[str, float],
     aside: io.Rejects | None,
     engine: Engine,
+    book: Book | None,
 ) -> Judged:
     """What `evaluate` gives, judged on the cluster."""
     from tmcli.blocks import blocks
@@ -149,6 +202,8 @@ def _on_cluster(
     for block, results in mapped(scored, lines, weights, address=engine.ray_address, n=engine.workers):
         for number, line, result in zip(block.numbers, block.lines, results, strict=True):
             if isinstance(result, bytes):
+                if book is not None:
+                    book.keep(decode(line))
                 yield labels[block.of], labelled(expect(decode(result), Score), labels[block.of])
             elif result.readable:
                 _set_aside(aside, expect(decode(line), Trajectory), result.error)
