@@ -107,31 +107,37 @@ def played(trajectory: Dialogue) -> Iterator[tuple[Json, Json, list[Json]]]:
         yield turn, message, replies
 
 
-def labels(calls: list[Made], prediction: str | None) -> list[Label]:
-    """What each call was good for, by cheap rules.
+def labels(
+    calls: list[Made],
+    prediction: str | None,
+    keys: list[bytes] | None = None,
+    news: list[bool] | None = None,
+) -> list[Label]:
+    """What each call was good for, by cheap rules. `keys`, `news`: theirs, where they are known (`fresh`).
 
     `direct`: a call of the execution phase. A trial is useful when it repeats no call, brings a reply
     not seen before, and is used later (its tool is called in execution, or something it found is passed
     to a later call or is the answer) or rules the tool out (an error or an empty reply, and the tool is
     left alone for good). Every other trial is wasted.
     """
-    out: list[Label] = []
-    all_keys = [call.key for call in calls]
-    keys: set[bytes] = set()
-    replies: set[str | None] = {None}
-    news = fresh(calls, all_keys)
-    for i, (call, key) in enumerate(zip(calls, all_keys, strict=True)):
-        if call.phase == "execution":
-            out.append("direct")
-        else:
-            later = calls[i + 1 :] if all(news) else list(compress(calls[i + 1 :], news[i + 1 :]))
-            again = [after.phase for after in later if after.readable and after.name == call.name]
-            ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
-            used = "execution" in again or (call.ok and found(call, later, prediction))
-            new = call.readable and key not in keys and call.reply not in replies
-            out.append("useful_trial" if new and (used or ruled_out) else "wasted_trial")
-        keys.add(key)
-        replies.add(call.reply)
+    out: list[Label] = ["direct"] * len(calls)
+    tried = [i for i, call in enumerate(calls) if call.phase != "execution"]
+    if not tried:
+        return out
+    keys = keys or [call.key for call in calls]
+    news = news or fresh(calls, keys)
+    all_new = all(news)
+    for i in tried:
+        call, key = calls[i], keys[i]
+        later = calls[i + 1 :] if all_new else list(compress(calls[i + 1 :], news[i + 1 :]))
+        again = [after.phase for after in later if after.readable and after.name == call.name]
+        new = call.readable and call.reply is not None and key not in keys[:i]
+        if not new or any(call.reply == before.reply for before in calls[:i]):
+            out[i] = "wasted_trial"
+            continue
+        ruled_out = not again and (not call.ok or (call.reply or "").strip().lower() in _NOTHING)
+        used = ruled_out or "execution" in again or (call.ok and found(call, later, prediction))
+        out[i] = "useful_trial" if used else "wasted_trial"
     return out
 
 
@@ -147,20 +153,45 @@ def fresh(calls: list[Made], keys: list[bytes] | None = None) -> list[bool]:
     return out
 
 
-def found(call: Made, later: list[Made], prediction: str | None, known: str = "") -> bool:
-    """Does a later call or the answer hold a value that this reply brought, and neither the call itself nor
-    `known` did?"""
-    own = set(values(call.arguments))
-    wanted = {value for after in later for value in values(after.arguments)} | {(prediction or "").strip()}
-    return any(
-        _holds(call.reply or "", value) and not _holds(known, value)
-        for value in wanted - own
-        if any(map(str.isalnum, value))
-    )
+def found(call: Made, later: list[Made], prediction: str | None) -> bool:
+    """Does a later call or the answer hold a value that this reply brought, and the call itself did not?"""
+    return bool(brought(call, later, prediction))
 
 
-def _holds(text: str, value: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
+def brought(call: Made, later: list[Made], prediction: str | None) -> list[str]:
+    """The values of later calls and of the answer that this reply held, and the call itself did not."""
+    text = call.reply
+    if not text:
+        return []
+    wanted = {value for after in later for value in values(after.arguments)}
+    wanted.add((prediction or "").strip())
+    wanted.difference_update(values(call.arguments))
+    if text.isascii():  # most values are not in it: found out many times quicker
+        low = text.lower()
+        wanted = {value for value in wanted if not value.isascii() or value.lower() in low}
+    return [value for value in wanted if any(map(str.isalnum, value)) and holds(text, value)]
+
+
+def holds(text: str, value: str) -> bool:
+    """Does a text hold a value that is no part of a longer word? In upper or lower case.
+
+    >>> holds('{"id": "B41"}', "b41"), holds("B417", "B41"), holds("the caf\u00c9", "CAF\u00e9")
+    (True, False, True)
+    """
+    if not (text.isascii() and value.isascii()):
+        return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
+    text, value = text.lower(), value.lower()  # the same; re would compile each value anew
+    at = text.find(value)
+    while at >= 0:
+        end = at + len(value)
+        if not (_in_word(text[at - 1 : at]) or _in_word(text[end : end + 1])):
+            return True
+        at = text.find(value, at + 1)
+    return False
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def values(arguments: Any) -> Iterator[str]:
@@ -172,6 +203,7 @@ def values(arguments: Any) -> Iterator[str]:
         yield str(arguments).strip()
 
 
-def repeated(calls: list[Made]) -> int:
+def repeated(calls: list[Made], keys: list[bytes] | None = None) -> int:
     """Calls that repeat an earlier one of their phase: doing in execution what was tried is no repeat."""
-    return len(calls) - len({(call.phase, call.key) for call in calls})
+    keys = keys or [call.key for call in calls]
+    return len(calls) - len({(call.phase, key) for call, key in zip(calls, keys, strict=True)})

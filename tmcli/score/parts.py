@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import compress
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tmcli.protocol import CANNOT, Phase
-from tmcli.records import Task, Trajectory, task_of
+from tmcli.records import Json, Status, Stop, Task, Trajectory, task_of
 from tmcli.score.answers import correct
-from tmcli.score.calls import Label, Made, found, fresh, labels, made, played, repeated, values
-from tmcli.score.forged import forged
+from tmcli.score.calls import Label, Made, brought, fresh, holds, labels, made, played, repeated, values
+from tmcli.score.forged import forged, may_be_forged
 from tmcli.score.subgoals import earned, solve
 
 FREE_SHARE = 0.75
@@ -28,27 +28,79 @@ MOST_SAID = 200
 """Characters that an answer may have beyond twice its gold before it counts as a list of guesses."""
 
 
+class Episode(Protocol):
+    """What is judged: a trajectory, or what `filters/view.py` sees of its line. To have the last three may
+    take a view some time: ask for them only where what is cheaper leaves something open."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def prediction(self) -> str | None: ...
+    @property
+    def stop(self) -> Stop: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def usage(self) -> Json: ...
+    @property
+    def policy(self) -> Json: ...
+    @property
+    def tokens(self) -> Json | None: ...
+    @property
+    def messages(self) -> list[Json]: ...
+    @property
+    def turns(self) -> list[Json]: ...
+    @property
+    def tools(self) -> list[Json]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """An episode, read once for all parts."""
 
-    trajectory: Trajectory
+    trajectory: Episode
     task: Task
     calls: list[Made]
-    marks: list[Label]
+    keys: list[bytes]
+    """Of the calls: equal ones have equal keys."""
     news: list[bool]
     """Which calls could bring something new (`fresh`)."""
+    marks: list[Label]
+    states: list[Any]
+    """Of the turns: ok, repaired, invalid."""
+    said: list[str]
+    """What the model wrote, turn by turn, of those that were played."""
+    tools: frozenset[str]
+    """Names of the tools that were shown."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
         calls = made(trajectory)
-        marks = labels(calls, trajectory.prediction)
-        return cls(trajectory, task or task_of(trajectory), calls, marks, fresh(calls))
+        return cls.known(
+            trajectory,
+            task or task_of(trajectory),
+            calls,
+            [call.key for call in calls],
+            [turn.get("state", "ok") for turn in trajectory.turns],
+            [message.get("content") or "" for _, message, _ in played(trajectory)],
+            frozenset(tool["function"]["name"] for tool in trajectory.tools),
+        )
 
-    @property
-    def tools(self) -> set[str]:
-        """Names of the tools that were shown."""
-        return {tool["function"]["name"] for tool in self.trajectory.tools}
+    @classmethod
+    def known(
+        cls,
+        episode: Episode,
+        task: Task,
+        calls: list[Made],
+        keys: list[bytes],
+        states: list[Any],
+        said: list[str],
+        tools: frozenset[str],
+    ) -> Case:
+        """Of an episode that was read in another way."""
+        news = fresh(calls, keys)
+        marks = labels(calls, episode.prediction, keys, news)
+        return cls(episode, task, calls, keys, news, marks, states, said, tools)
 
 
 class Part(NamedTuple):
@@ -101,8 +153,7 @@ def _solve(i: int) -> Callable[[Case], float | None]:
 
 def protocol(case: Case) -> float:
     """1/(1 + n), n turns that did not keep it (`repaired` is not enough); an end without <answer> is one."""
-    turns = case.trajectory.turns
-    kept = [turn.get("state", "ok") == "ok" for turn in turns]
+    kept = [state == "ok" for state in case.states]
     if kept and case.trajectory.stop != "answer":
         kept[-1] = False
     return 1 / (1 + kept.count(False)) if kept else 0.0
@@ -134,7 +185,10 @@ def _paid(case: Case, i: int) -> bool:
     later = list(compress(case.calls[i + 1 :], case.news[i + 1 :]))
     if any(one.ok and one.phase == "execution" and one.name == call.name for one in later):
         return True
-    return call.ok and found(call, later, case.trajectory.prediction, _known(case, i))
+    if not call.ok or not (facts := brought(call, later, case.trajectory.prediction)):
+        return False
+    known = _known(case, i)
+    return any(not holds(known, fact) for fact in facts)
 
 
 def _known(case: Case, i: int) -> str:
@@ -150,7 +204,7 @@ def _worked(case: Case, i: int) -> Iterator[Made]:
 
 
 def repeat(case: Case) -> float:
-    return _cost(repeated(case.calls))
+    return _cost(repeated(case.calls, case.keys))
 
 
 def recovery(case: Case) -> float | None:
@@ -181,30 +235,29 @@ def length(case: Case) -> float:
     if trajectory.stop in ("max_turns", "length"):
         return 1.0
     limits = trajectory.policy.get("limits") or {}
-    tokens = (trajectory.tokens or {}).get("ids") or []
-    spent = max(
-        used / limits[name] if limits.get(name) else 0.0
-        for name, used in (("max_turns", len(trajectory.turns)), ("max_tokens", len(tokens)))
-    )
+    spent = len(case.states) / limits["max_turns"] if limits.get("max_turns") else 0.0
+    if limits.get("max_tokens") and trajectory.tokens is not None:
+        spent = max(spent, len(trajectory.tokens.get("ids") or []) / limits["max_tokens"])
     return min(1.0, max(0.0, (spent - FREE_SHARE) / (1 - FREE_SHARE)))
 
 
 def forgery(case: Case) -> float:
-    return _cost(forged_turns(case.trajectory))
+    return _cost(forged_turns(case))
 
 
-def forged_turns(trajectory: Trajectory) -> int:
+def forged_turns(case: Case) -> int:
     """Turns in which the model wrote a tool's reply or another role's turn itself."""
+    if not may_be_forged("\n".join(case.said)):
+        return 0
     shown = [
-        message.get("content") or "" for message in trajectory.messages if message["role"] != "assistant"
+        message.get("content") or "" for message in case.trajectory.messages if message["role"] != "assistant"
     ]
-    said = (message.get("content") or "" for _, message, _ in played(trajectory))
-    return sum(forged(text, shown) is not None for text in said)
+    return sum(forged(text, shown) is not None for text in case.said)
 
 
 def guess(case: Case) -> float:
     """1 where there were tools and none was called, but for a right "cannot be done"."""
-    if case.calls or not case.trajectory.tools:
+    if case.calls or not case.tools:
         return 0.0
     return 0.0 if CANNOT in case.task.answer and answer(case) else 1.0
 

@@ -26,7 +26,7 @@ def statistics(trajectory: Trajectory) -> Json:
     n_errors = sum(not call.ok for call in calls)
     n_invalid = sum(not call.readable for call in calls)
     n_unmended = len(unmended(case))
-    n_forged = forged_turns(trajectory)
+    n_forged = forged_turns(case)
     is_kept = trajectory.stop == "answer" and all(turn.get("state", "ok") == "ok" for turn in turns)
     tokens_in, tokens_out = _tokens(trajectory)
     return {
@@ -38,7 +38,7 @@ def statistics(trajectory: Trajectory) -> Json:
         "calls": len(calls) - n_invalid,
         "errors": n_errors,
         "invalid_calls": n_invalid,
-        "repeats": repeated(calls),
+        "repeats": repeated(calls, case.keys),
         "unmended": n_unmended,
         "recovered": n_errors - n_invalid - n_unmended,
         "trials": len(marks) - marks.count("direct"),
