@@ -23,14 +23,17 @@ from tmcli.errors import RunError, UsageError
 from tmcli.filters.judge import solved
 from tmcli.filters.judge.asking import BLIND, USED_UP
 from tmcli.filters.judge.scoring import Scoring
+from tmcli.importers.stabletoolbench import read
 from tmcli.meter import Budget, Price
 from tmcli.policies import Service
 from tmcli.protocol import prompt
-from tmcli.records import Json, Score, Trajectory
+from tmcli.records import Json, Score, Trajectory, digest, to_json
 from tmcli.report.tally import Tally
 from tmcli.score import Case, judge, score_of, statistics
 from tmcli.score.information import gained, shows
 from tmcli.score.verdicts import WORTH
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "stabletoolbench"
 
 # ---- what trials taught --------------------------------------------------------------------------
 
@@ -506,6 +509,56 @@ def test_a_judge_is_behind_a_server(name: str) -> None:
         Scoring(name)
 
 
+# ---- as the official evaluator does ---------------------------------------------------------------
+
+
+def oracle(query: str, nth: int, stage: str) -> str:
+    """A judge without opinions: some status, always the same for the same question."""
+    return list(WORTH)[int(digest([query, nth, stage]), 16) % 3]
+
+
+def officially(query: str, answer: str, nth: int) -> str:
+    """The control flow of StableToolBench's `check_is_solved` (toolbench/tooleval, `rtl.py`)."""
+    if answer == "":
+        return "Unsolved"
+    status = oracle(query, nth, "answer")
+    if status == "Unsure":
+        status = oracle(query, nth, "record")
+    return status
+
+
+def queries() -> list[Json]:
+    """Real ones where they are at hand."""
+    if DATA.exists():
+        return [to_json(each) for file in sorted(DATA.glob("*.json")) for each in read(str(file))]
+    return [open_task(n) for n in range(150)]
+
+
+def test_statuses_are_those_of_the_official_evaluator() -> None:
+    tasks = queries()
+    given = [episode(task=one, prediction="" if n % 9 == 0 else f"It is {n}.") for n, one in enumerate(tasks)]
+
+    def say(body: Json) -> Json:
+        first, *_ = (one for one in evidence(body) if "query" in one or one.get("role") == "user")
+        return says(oracle(first.get("query") or first["text"], body["seed"], asked(body)))
+
+    with ModelServer(say) as server:
+        _, found = verdicts(given, server, n=2)
+    for one, judged in zip(given, found, strict=True):
+        query = one.task["messages"][0]["content"]
+        assert judged["solved"] == [officially(query, one.prediction or "", nth) for nth in range(2)]
+    assert len(given) >= 150
+    assert {status for one in found for status in one["solved"]} == set(WORTH)
+
+
+def test_a_judge_that_is_gone_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TM_PATIENCE_S", "0.2")
+    with ModelServer(brain()) as gone:
+        pass
+    with Scoring(f"judge@{gone.url}", 1) as stage, pytest.raises(RunError, match="refuses the connection"):
+        list(stage.run(episode(n) for n in range(400)))
+
+
 # ---- numbers -------------------------------------------------------------------------------------
 
 
@@ -590,6 +643,22 @@ def test_the_judge_tells_what_is_right_where_no_rule_does(tm: Tm) -> None:
     low, high = metrics["intervals"]["sopr"]
     assert 0 <= low < 0.25 < high <= 1
     assert "SoPR" in result.stderr.decode()
+
+
+def test_runs_of_other_judges_are_not_compared(tm: Tm, tmp_path: Path) -> None:
+    given = lines(*(episode(n) for n in range(4))).encode()
+    with ModelServer(by_seed("Solved", "Unsolved", "Solved")) as server:
+        for model in ("one", "other"):
+            for n in ("1", "3"):
+                path = f"{model}{n}.jsonl"
+                judged = ("eval", "--judge", f"{model}@{server.url}", "--judge-n", n, "--scores", "-o", path)
+                assert tm(*judged, input=given).returncode == 0
+    alike = tm("eval", "--compare", "one1.jsonl", "one3.jsonl")  # how often it was asked does not matter
+    assert alike.returncode == 0, alike.stderr
+    result = tm("eval", "--compare", "one1.jsonl", "other1.jsonl")
+    assert result.returncode == 2
+    assert re.search(rb"judge.*one.*other", result.stderr, re.DOTALL), result.stderr
+    assert tm("eval", "--compare", "--force-compare", "one1.jsonl", "other1.jsonl").returncode == 0
 
 
 @pytest.mark.parametrize(

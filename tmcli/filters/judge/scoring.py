@@ -6,8 +6,8 @@
 
 One judging is at most two requests (see `solved.py`), with a seed of its own, so that a cache keeps all n
 apart. What the n differ by is the judge's noise, not the policy's. Episodes in which the world broke, and
-score records, pass as they are. A judge that is down, says nothing readable, or has no budget left leaves
-null: nobody knows, which is not Unsolved.
+score records, pass as they are. A request that fails, a reply that says no status and a budget that is used
+up leave null: nobody knows, which is not Unsolved. A server that is gone for good ends the run.
 """
 
 from __future__ import annotations
