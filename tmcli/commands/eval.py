@@ -110,7 +110,7 @@ def run(
             )
         books.comparisons()  # which refuses before anything is written
         rows = matrix.rows()
-        asked = {"files": played.kept(sources), "arguments": command_line(context)}
+        asked: Json = {"files": played.kept(sources), "arguments": command_line(context)}
         asked |= {"by": books.summary.by, "k": books.summary.ks, "reward": weights}
         told = stage.told() | ({"matrix": rows} if rows else {})
         record = _record(asked, books, told, monotonic() - started)

@@ -13,7 +13,7 @@ from tmcli.errors import UsageError
 
 if TYPE_CHECKING:  # nothing of it is needed where no page is asked for
     from tmcli.records import Run
-    from tmcli.report.html import Book
+    from tmcli.report.html.book import Book
     from tmcli.report.summary import Group
 
 
@@ -52,6 +52,8 @@ class Html:
         from tmcli.report.html.courses import courses
         from tmcli.report.html.page import check
 
+        if self.html == "-":
+            raise UsageError("--html cannot be stdout", "name a file")
         check()
         streams.check_new(self.html, force=force)
         with Book(self.limit, courses(self.training or [])) as book:

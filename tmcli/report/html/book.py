@@ -45,9 +45,13 @@ class Book:
     def watch(self, records: Iterable[AnyRecord]) -> Iterator[AnyRecord]:
         """The same records; each trajectory is kept until its score comes, in the same order."""
         for record in records:
-            if isinstance(record, Trajectory):
-                self._waiting.append(record)
+            self.keep(record)
             yield record
+
+    def keep(self, record: AnyRecord) -> None:
+        """One whose score comes next."""
+        if isinstance(record, Trajectory):
+            self._waiting.append(record)
 
     def add(self, score: Score, label: str = "") -> None:
         """The next score; `label` tells its file where there are several."""
