@@ -10,9 +10,9 @@ gold trace: that would punish trying.
 
 from tmcli.score.answers import contains, correct
 from tmcli.score.calls import Label, Made, labels, made, played, repeated
-from tmcli.score.parts import PARTS, Case, explained
+from tmcli.score.parts import PARTS, Case, Episode, Turns, explained
 from tmcli.score.rewards import DEFAULT_WEIGHTS, OUTCOME, judge, parse_weights, phase_rewards, task_in, weigh
-from tmcli.score.statistics import score_of, statistics
+from tmcli.score.statistics import score_of, scored, statistics
 from tmcli.score.subgoals import solve
 
 __all__ = [
@@ -20,8 +20,10 @@ __all__ = [
     "OUTCOME",
     "PARTS",
     "Case",
+    "Episode",
     "Label",
     "Made",
+    "Turns",
     "contains",
     "correct",
     "explained",
@@ -33,6 +35,7 @@ __all__ = [
     "played",
     "repeated",
     "score_of",
+    "scored",
     "solve",
     "statistics",
     "task_in",

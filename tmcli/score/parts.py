@@ -54,6 +54,29 @@ class Episode(Protocol):
     def tools(self) -> list[Json]: ...
 
 
+class Turns(NamedTuple):
+    """What turns say, whatever they are read from."""
+
+    states: list[Any]
+    """ok, repaired, invalid."""
+    n_trials: int
+    """Those of phase trial."""
+    hinted: bool
+    """Was one sent back as wrong?"""
+    ms: list[Any]
+    """Wall times, of the model and of the tools, a turn: empty where none has any."""
+
+    @classmethod
+    def of(cls, turns: list[Json]) -> Turns:
+        timed = any("ms" in turn or "tools_ms" in turn for turn in turns)
+        return cls(
+            [turn.get("state", "ok") for turn in turns],
+            sum(turn["phase"] == "trial" for turn in turns),
+            any(turn.get("hint") for turn in turns),
+            [turn.get(name) for turn in turns for name in ("ms", "tools_ms")] if timed else [],
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """An episode, read once for all parts."""
@@ -66,8 +89,7 @@ class Case:
     news: list[bool]
     """Which calls could bring something new (`fresh`)."""
     marks: list[Label]
-    states: list[Any]
-    """Of the turns: ok, repaired, invalid."""
+    turns: Turns
     said: list[str]
     """What the model wrote, turn by turn, of those that were played."""
     tools: frozenset[str]
@@ -81,7 +103,7 @@ class Case:
             task or task_of(trajectory),
             calls,
             [call.key for call in calls],
-            [turn.get("state", "ok") for turn in trajectory.turns],
+            Turns.of(trajectory.turns),
             [message.get("content") or "" for _, message, _ in played(trajectory)],
             frozenset(tool["function"]["name"] for tool in trajectory.tools),
         )
@@ -93,14 +115,14 @@ class Case:
         task: Task,
         calls: list[Made],
         keys: list[bytes],
-        states: list[Any],
+        turns: Turns,
         said: list[str],
         tools: frozenset[str],
     ) -> Case:
         """Of an episode that was read in another way."""
         news = fresh(calls, keys)
         marks = labels(calls, episode.prediction, keys, news)
-        return cls(episode, task, calls, keys, news, marks, states, said, tools)
+        return cls(episode, task, calls, keys, news, marks, turns, said, tools)
 
 
 class Part(NamedTuple):
@@ -153,7 +175,7 @@ def _solve(i: int) -> Callable[[Case], float | None]:
 
 def protocol(case: Case) -> float:
     """1/(1 + n), n turns that did not keep it (`repaired` is not enough); an end without <answer> is one."""
-    kept = [state == "ok" for state in case.states]
+    kept = [state == "ok" for state in case.turns.states]
     if kept and case.trajectory.stop != "answer":
         kept[-1] = False
     return 1 / (1 + kept.count(False)) if kept else 0.0
@@ -235,7 +257,7 @@ def length(case: Case) -> float:
     if trajectory.stop in ("max_turns", "length"):
         return 1.0
     limits = trajectory.policy.get("limits") or {}
-    spent = len(case.states) / limits["max_turns"] if limits.get("max_turns") else 0.0
+    spent = len(case.turns.states) / limits["max_turns"] if limits.get("max_turns") else 0.0
     if limits.get("max_tokens") and trajectory.tokens is not None:
         spent = max(spent, len(trajectory.tokens.get("ids") or []) / limits["max_tokens"])
     return min(1.0, max(0.0, (spent - FREE_SHARE) / (1 - FREE_SHARE)))

@@ -42,12 +42,17 @@ def judge(trajectory: Trajectory, weights: Mapping[str, float] | None = None) ->
     """
     if trajectory.status == "invalid":
         return replace(trajectory, scores={}, reward=None)
-    task = task_in(trajectory)
-    case = Case.of(trajectory, task)
-    scores: Json = {
-        name: part.of(case) for name, part in PARTS.items() if task.subgoals or not name.startswith("solve_")
-    }
+    scores = known_parts(Case.of(trajectory, task_in(trajectory)))
     return replace(trajectory, scores=scores, reward=weigh(scores, weights or DEFAULT_WEIGHTS))
+
+
+def known_parts(case: Case) -> Json:
+    """All parts that an episode of this task has."""
+    parts = PARTS if case.task.subgoals else _WITHOUT_SUBGOALS
+    return {name: part.of(case) for name, part in parts.items()}
+
+
+_WITHOUT_SUBGOALS = {name: part for name, part in PARTS.items() if not name.startswith("solve_")}
 
 
 def weigh(scores: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:

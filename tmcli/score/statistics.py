@@ -6,14 +6,17 @@ score_of(judged)                           # the score record
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from tmcli.meter import Price
 from tmcli.prices import price_of
 from tmcli.records import Json, Score, Trajectory
 from tmcli.score.calls import repeated
 from tmcli.score.information import gained
-from tmcli.score.parts import Case, forged_turns, unmended
+from tmcli.score.parts import Case, Episode, forged_turns, unmended
+from tmcli.score.rewards import DEFAULT_WEIGHTS, known_parts, weigh
 from tmcli.score.verdicts import judged_right, judged_scores, verdicts_of
 
 
@@ -21,18 +24,22 @@ def statistics(trajectory: Trajectory) -> Json:
     """Flat numbers, None where nobody knows. `errors` are calls that failed; of them `invalid_calls` could
     not be read and reached no tool, `unmended` were never overcome, and the rest are `recovered`.
     `protocol`: 1 when every turn kept it as written, none made up a reply, and the last one answered."""
-    case = Case.of(trajectory)
-    calls, marks, turns = case.calls, case.marks, trajectory.turns
+    return counts(Case.of(trajectory))
+
+
+def counts(case: Case) -> Json:
+    """The same of an episode that was read before."""
+    trajectory, calls, marks, states = case.trajectory, case.calls, case.marks, case.turns.states
     n_errors = sum(not call.ok for call in calls)
     n_invalid = sum(not call.readable for call in calls)
     n_unmended = len(unmended(case))
     n_forged = forged_turns(case)
-    is_kept = trajectory.stop == "answer" and all(turn.get("state", "ok") == "ok" for turn in turns)
+    is_kept = trajectory.stop == "answer" and states.count("ok") == len(states)
     tokens_in, tokens_out = _tokens(trajectory)
     return {
-        "turns": len(turns),
-        "trial_turns": sum(turn["phase"] == "trial" for turn in turns),
-        "invalid_turns": sum(turn.get("state", "ok") == "invalid" for turn in turns),
+        "turns": len(states),
+        "trial_turns": case.turns.n_trials,
+        "invalid_turns": states.count("invalid"),
         "forged_turns": n_forged,
         "protocol": float(is_kept and not n_forged),
         "calls": len(calls) - n_invalid,
@@ -41,6 +48,7 @@ def statistics(trajectory: Trajectory) -> Json:
         "repeats": repeated(calls, case.keys),
         "unmended": n_unmended,
         "recovered": n_errors - n_invalid - n_unmended,
+        "direct": marks.count("direct"),
         "trials": len(marks) - marks.count("direct"),
         "useful_trials": marks.count("useful_trial"),
         "wasted_trials": marks.count("wasted_trial"),
@@ -50,12 +58,13 @@ def statistics(trajectory: Trajectory) -> Json:
         "completion_tokens": tokens_out,
         "tokens": None if tokens_in is None or tokens_out is None else tokens_in + tokens_out,
         "cost": _cost(trajectory),
-        "seconds": _seconds(turns),
+        "seconds": _seconds(case.turns.ms),
     }
 
 
 SCORED = (
     "turns",
+    "direct",
     "trials",
     "useful_trials",
     "wasted_trials",
@@ -75,47 +84,56 @@ SCORED = (
 def score_of(trajectory: Trajectory) -> Score:
     """The score record of a judged trajectory: its parts, and the counts that `eval` averages. Where the task
     leaves it to a judge, and one was asked, it is the judge's word whether it was right."""
-    counted = statistics(trajectory)
+    case = Case.of(trajectory)
+    return _score(case, trajectory.scores, trajectory.reward, verdicts_of(trajectory))
+
+
+def scored(case: Case, weights: Mapping[str, float] | None = None) -> Score:
+    """`score_of(judge(trajectory, weights))` of an episode that no judge was asked of, read only once."""
+    if case.trajectory.status == "invalid":
+        return _score(case, {}, None)
+    scores = known_parts(case)
+    return _score(case, scores, weigh(scores, weights or DEFAULT_WEIGHTS))
+
+
+def _score(case: Case, parts: Json, reward: float | None, verdicts: Json | None = None) -> Score:
+    counted, trajectory, task = counts(case), case.trajectory, case.task
     scores: Json = {}
     extra: Json = {}
     right: bool | None = None
     if trajectory.status == "ok":
-        answer = trajectory.scores.get("answer")
+        answer = parts.get("answer")
         right = None if answer is None else answer == 1.0
-        hinted = any(turn.get("hint") for turn in trajectory.turns)
-        scores = {
-            **trajectory.scores,
-            "reward": trajectory.reward,
-            **{name: counted[name] for name in SCORED},
-            **({"hinted": 1.0} if hinted else {}),
-        }
-        if verdicts := verdicts_of(trajectory):
+        scores = {**parts, "reward": reward, **{name: counted[name] for name in SCORED}}
+        if case.turns.hinted:
+            scores["hinted"] = 1.0
+        if verdicts:
             scores |= judged_scores(verdicts)
             told = {name: value for name, value in verdicts.items() if name != "judge"}
             extra = {"judge": verdicts.get("judge"), "verdicts": told}
-            if right is None and trajectory.task.get("check") == "judge":
+            if right is None and task.check == "judge":
                 right = judged_right(verdicts)
     return Score(
         id=trajectory.id,
-        task_id=str(trajectory.task.get("id", "")),
+        task_id=task.id,
         correct=right,
         scores=scores,
         calls=counted["calls"],
         errors=counted["errors"],
         stop="infrastructure" if trajectory.status == "invalid" else trajectory.stop,
-        tags=trajectory.task.get("tags") or {},
+        tags=task.tags,
         policy=trajectory.policy,
         extra=extra,
     )
 
 
-def _tokens(trajectory: Trajectory) -> tuple[float | None, float | None]:
+def _tokens(trajectory: Episode) -> tuple[float | None, float | None]:
     """Of all prompts and of all replies."""
     usage = trajectory.usage
     return _number(usage.get("prompt_tokens")), _number(usage.get("completion_tokens"))
 
 
-def _cost(trajectory: Trajectory) -> float | None:
+def _cost(trajectory: Episode) -> float | None:
     """USD, as the episode counted it, else by the table of prices where the policy's name tells who sold it.
     None is not 0: most models have no price that anybody knows here."""
     counted = _number(trajectory.usage.get("cost"))
@@ -134,9 +152,9 @@ def _price(policy: str) -> Price | None:
     return price_of(policy) if "@http" in policy else None
 
 
-def _seconds(turns: list[Json]) -> float | None:
+def _seconds(ms: list[Any]) -> float | None:
     """Wall time of the replies and of the tools, where each turn has both (`--timed`)."""
-    spent = [_number(turn.get(name)) for turn in turns for name in ("ms", "tools_ms")]
+    spent = [_number(value) for value in ms]
     known = [ms for ms in spent if ms is not None]
     return round(sum(known) / 1000, 6) if known and len(known) == len(spent) else None
 

@@ -55,7 +55,7 @@ def judged_scores(verdicts: Json) -> Json:
     """The numbers of a score record.
 
     >>> judged_scores({"solved": ["Solved", None], "trials": ["useful", "wasted", "useful"]})
-    {'sopr': 1.0, 'sopr#1': 1.0, 'sopr#2': None, 'judged_useful': 2, 'judged_wasted': 1}
+    {'sopr': 1.0, 'sopr#1': 1.0, 'sopr#2': None, 'judged_trials': 3, 'judged_useful': 2}
     """
     statuses = _list(verdicts.get("solved"))
     scores: Json = {SOPR: sopr(statuses)}
@@ -63,8 +63,8 @@ def judged_scores(verdicts: Json) -> Json:
     if "trials" in verdicts:
         words = _list(verdicts["trials"])
         known = None not in words
-        for word in ("useful", "wasted"):
-            scores[f"judged_{word}"] = words.count(word) if known else None
+        scores["judged_trials"] = len(words) if known else None
+        scores["judged_useful"] = words.count("useful") if known else None
     return scores
 
 
