@@ -24,7 +24,7 @@ import numpy as np
 KIND = {"seen": "flights,kitchen,library", "unseen": "clinic,museum"}
 HELD_OUT = "garden,harbor"
 """Unseen, and not among those of the test."""
-COMMON = ["--hops", "1,2", "--drift", "none,stale"]
+COMMON = "--hops 1,2 --drift none,stale"
 PLAYED = ["--max-tokens", "1024", "--max-new-tokens", "160", "--max-turns", "8"]
 
 
@@ -64,18 +64,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--test", type=int, default=200, help="tasks of each kind")
     parser.add_argument("--train", type=int, default=1000, help="tasks to train on")
-    usual = shlex.join(["--toolbox", KIND["seen"], *COMMON])
-    parser.add_argument("--on", default=usual, help="which: words for tm tasks")
+    parser.add_argument("--of", default=COMMON, help="which tasks everywhere: words for tm tasks")
+    parser.add_argument("--on", default=f"--toolbox {KIND['seen']}", help="and which of them to train on")
     parser.add_argument("--more", default="", help="more words for tm rl")
     options = parser.parse_args()
     out: Path = options.out
+    common = shlex.split(options.of)
     out.mkdir(parents=True, exist_ok=True)
     train, held = out / "train.jsonl", out / "held-out.jsonl"
-    tasks(train, "--suite", "train", "-n", options.train, *shlex.split(options.on))
-    tasks(held, "--suite", "unseen", "-n", 40, "--toolbox", HELD_OUT, *COMMON)
+    tasks(train, "--suite", "train", "-n", options.train, *common, *shlex.split(options.on))
+    tasks(held, "--suite", "unseen", "-n", 40, "--toolbox", HELD_OUT, *common)
     for kind, boxes in KIND.items():
         test = out / f"test-{kind}.jsonl"
-        tasks(test, "--suite", kind, "-n", options.test, "--toolbox", boxes, *COMMON, "--seed", 7)
+        tasks(test, "--suite", kind, "-n", options.test, "--toolbox", boxes, *common, "--seed", 7)
     seconds = tm("rl", "--policy", options.sft, "--tasks", train, "--steps", options.steps, *PLAYED,
                  "--eval-tasks", held, "-o", out / "rl", "--resume", *shlex.split(options.more))  # fmt: skip
     for kind in KIND:
