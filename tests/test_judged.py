@@ -327,8 +327,11 @@ def test_trials_are_judged_on_request() -> None:
     assert found["trials"] == ["wasted", "useful", "useful"]
     assert none["trials"] == []
     score = scored(episode(turns=steps), found)
-    assert (score.scores["judged_useful"], score.scores["judged_wasted"]) == (2, 1)
-    assert score.scores["trials"] == 3
+    assert (score.scores["judged_useful"], score.scores["judged_trials"]) == (2, 3)
+    assert (score.scores["trials"], score.scores["direct"]) == (3, 1)
+    tally = Tally()
+    tally.add(score)
+    assert tally.metrics()["judged_useful_share"] == 2 / 3
 
 
 # ---- nobody speaks for us ------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def table(groups: Sequence[Group]) -> tuple[list[str], list[list[object]]]:
         "errors": _mean("errors", 1),
         "trials": _share("trial_share"),
         "useful": _share("useful_share"),
+        "useful (judge)": _share("judged_useful_share"),
         "tokens": _mean("completion_tokens", 0),
         "unjudged": lambda m: m["unjudged"] or None,
         "invalid": lambda m: m["invalid"] or None,

@@ -44,6 +44,7 @@ RATIOS = {
     "trial_share": ("trials", "calls"),
     "useful_share": ("useful_trials", "trials"),
     "wasted_share": ("wasted_trials", "trials"),
+    "judged_useful_share": ("judged_useful", "judged_trials"),
 }
 """Metric -> what is divided, by what: sums over episodes, not a mean of shares."""
 
@@ -53,10 +54,7 @@ TOTALS = ("calls", "tokens", "cost", "seconds")
 APART = {"answer", "hinted", *(name for pair in RATIOS.values() for name in pair)} - {"calls"}
 """Numbers that are told by other names: as the accuracy, and as shares."""
 
-JUDGED = (SOPR, "judged_useful", "judged_wasted")
-"""Means that a judge's runs have."""
-
-METRICS = ("accuracy", *MEANS, *JUDGED, *RATIOS)
+METRICS = ("accuracy", *MEANS, SOPR, *RATIOS)
 """What may have a threshold, besides the parts of the reward, `pass@K` and `pass^K`."""
 
 SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", SOPR, *RATIOS}
