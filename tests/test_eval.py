@@ -1,43 +1,20 @@
-"""`tm eval`: formulas, the summary, the table, thresholds."""
+"""`tm eval`: the summary, the table, thresholds."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import combinations
-from math import isclose, sqrt
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from conftest import Tm, environment
-from hypothesis import given
-from hypothesis import strategies as st
 from trajectories import call, lines, task, trajectory, turn
 
 from tmcli.records import Run, Score, Trajectory, decode
-from tmcli.report.statistics import Z_95, pass_at_k, wilson
-
-# ---- formulas ------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 500), st.data())
-def test_wilson_ends_are_where_the_score_test_just_rejects(n: int, data: st.DataObject) -> None:
-    """An independent way to the same interval: |share - p| = z sqrt(p (1 - p) / n) at both ends."""
-    share = data.draw(st.integers(0, n)) / n
-    low, high = wilson(share * n, n)
-    assert 0 <= low <= share + 1e-12
-    assert share - 1e-12 <= high <= 1
-    for p in (low, high):
-        assert isclose(abs(share - p), Z_95 * sqrt(max(0.0, p * (1 - p)) / n), abs_tol=1e-6)
-
-
-@given(st.integers(1, 7), st.data())
-def test_pass_at_k_is_the_share_of_draws_with_a_right_one(n: int, data: st.DataObject) -> None:
-    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
-    draws = list(combinations([i < c for i in range(n)], k))
-    assert isclose(pass_at_k(n, c, k), sum(map(any, draws)) / len(draws), abs_tol=1e-12)
-
+from tmcli.report.statistics import mean_interval, share_interval, wilson
 
 # ---- the summary ---------------------------------------------------------------------------------
 
@@ -96,9 +73,73 @@ def test_pass_at_k(tm: Tm) -> None:
     assert metrics["pass@2"] == (0.5 + 1.0) / 2
     assert metrics["pass@4"] == 1.0
     assert metrics["interval"] == list(wilson(1, 2))  # two tasks, not eight independent throws
+    assert [metrics[f"pass^{k}"] for k in (1, 2, 4)] == [0.5, 0.25, 0.0]
+    assert metrics["intervals"]["pass^2"] == list(share_interval([1, 1], [0.0, 0.5], 8) or ())
     chosen = summary(tm, "--k", "3", text=lines(*one, *other))
-    assert [name for name in chosen if name.startswith("pass@")] == ["pass@3"]
+    assert [name for name in chosen if name.startswith("pass")] == ["pass@3", "pass^3"]
     assert "pass@1" not in summary(tm, text=lines(played(0)))
+
+
+def test_every_number_has_an_interval(tm: Tm) -> None:
+    """Samples of a task are one cluster; two samples of three tasks say what three tasks say."""
+    some = [played(i, sample=n, right=i < 2, **usage(10 * i)) for i in range(3) for n in range(2)]
+    metrics = summary(tm, text=lines(*some))
+    ends = metrics["intervals"]
+    assert ends["accuracy"] == metrics["interval"] == list(wilson(2, 3))
+    assert ends["completion_tokens"] == list(mean_interval([1] * 3, [0, 10, 20]) or ())
+    assert ends["trial_share"] == [0.5, 0.5]
+    assert {"reward", "calls", "errors", "turns", "useful_share", "format"} < set(ends)
+    assert "solve_f1" not in ends  # nothing is known of it
+    assert metrics["totals"]["calls"] == 12
+    assert metrics["totals"]["tokens"] == 6 * 90 + 2 * (0 + 10 + 20)
+    assert metrics["totals"]["cost"] in (None, 0.0)
+
+
+def usage(tokens: int) -> dict[str, Any]:
+    return {"usage": {"prompt_tokens": 90, "completion_tokens": tokens, "turns": 3}}
+
+
+def test_one_task_under_several_drifts_is_one_cluster(tm: Tm) -> None:
+    """Tasks that differ in their drift alone name the task before it in their tag `base`."""
+    drifts = ("none", "stale", "rename")
+    same = [played(i, right=i < 2, drift=(drift,)) for i in range(4) for drift in drifts]
+    text = lines(*(replace(one, task=with_base(one, i // 3)) for i, one in enumerate(same)))
+    metrics = summary(tm, text=text)
+    assert metrics["tasks"] == 4
+    assert metrics["interval"] == list(wilson(2, 4))
+    assert summary(tm, text=lines(*same))["interval"] == list(wilson(6, 12))
+
+
+def with_base(one: Trajectory, base: int) -> dict[str, Any]:
+    return {**one.task, "tags": {**one.task["tags"], "base": f"task{base}"}}
+
+
+def test_seeds_are_told_together(tm: Tm, tmp_path: Path) -> None:
+    for seed, n in enumerate((5, 6, 7)):
+        who = {"name": "model", "sampling": {"temperature": 1.0, "seed": seed}}
+        text = lines(*(played(i, right=i < n, policy=who) for i in range(10)))
+        (tmp_path / f"s{seed}.jsonl").write_text(text)
+    result = tm("eval", "s0.jsonl", "s1.jsonl", "s2.jsonl")
+    (family,) = json.loads(result.stdout)["metrics"]["seeds"]
+    assert (family["policy"], family["runs"]) == ("model", ["0", "1", "2"])
+    found = family["metrics"]["accuracy"]
+    assert (found["mean"], found["sd"]) == pytest.approx((0.6, 0.1))
+    assert found["interval"] == pytest.approx(list(mean_interval([1] * 3, [0.5, 0.6, 0.7]) or ()))
+    assert b"model: 3 seeds (0, 1, 2)" in result.stderr
+    one_file = b"".join((tmp_path / f"s{seed}.jsonl").read_bytes() for seed in range(3))
+    (pooled,) = json.loads(tm("eval", input=one_file).stdout)["metrics"]["seeds"]
+    assert pooled == family
+
+
+def test_files_may_be_the_seeds_of_one_training(tm: Tm, tmp_path: Path) -> None:
+    for seed, n in enumerate((5, 7)):
+        text = lines(*(played(i, right=i < n, policy={"name": f"ckpt/{seed}"}) for i in range(10)))
+        (tmp_path / f"s{seed}.jsonl").write_text(text)
+    assert "seeds" not in json.loads(tm("eval", "s0.jsonl", "s1.jsonl").stdout)["metrics"]
+    (family,) = json.loads(tm("eval", "--seeds", "s0.jsonl", "s1.jsonl").stdout)["metrics"]["seeds"]
+    assert (family["policy"], family["runs"]) == ("ckpt/0, ckpt/1", ["s0", "s1"])
+    assert family["metrics"]["accuracy"]["mean"] == pytest.approx(0.6)
+    assert b"--seeds takes several files" in tm("eval", "--seeds", "s0.jsonl").stderr
 
 
 def test_phases(tm: Tm) -> None:
@@ -220,6 +261,11 @@ def test_summary_goes_on_in_a_pipe(tmp_path: Path) -> None:
         ("acuracy=1", 2, "did you mean 'accuracy'?"),
         ("high", 2, "'high' is not a number"),
         ("nan", 2, "'nan' is not a number"),
+        ("accuracy.low=0.09", 0, ""),
+        ("accuracy.low=0.2", 1, "accuracy.low is 0.09453, below 0.2"),
+        ("calls.high=2", 0, ""),
+        ("pass^4=0.5", 1, "pass^4 is not known, 0.5 is due"),
+        ("accuracy.diff=0", 2, "add --compare"),
     ],
 )
 def test_fail_under(tm: Tm, threshold: str, code: int, said: str) -> None:
@@ -228,6 +274,51 @@ def test_fail_under(tm: Tm, threshold: str, code: int, said: str) -> None:
     assert result.returncode == code
     assert said in result.stderr.decode()
     assert bool(result.stdout) is (code < 2)  # the summary is written whatever the threshold says
+
+
+def test_several_thresholds(tm: Tm) -> None:
+    text = lines(played(0), played(1, right=False)).encode()
+    words = ["--fail-under", "0.6", "--fail-under", "reward=0.1", "--fail-over", "errors=0.5"]
+    result = tm("eval", *words, input=text)
+    assert result.returncode == 1
+    assert b"accuracy is 0.5, below 0.6; errors is 1, above 0.5" in result.stderr
+    assert tm("eval", "--fail-over", "errors=1", input=text).returncode == 0
+
+
+def test_junit(tm: Tm, tmp_path: Path) -> None:
+    """As a CI server reads it: thresholds first, then each trajectory; hostile words stay words."""
+    hostile = "a\x1b[31m<b>&\ufffe"
+    named = replace(played(3), id=f"{hostile}#0")
+    text = lines(played(0), played(1, right=False), invalid(2), named, trajectory(task=task(9, answer=[])))
+    words = ["--junit", "out/junit.xml", "--fail-under", "0.5", "--fail-over", "calls=1"]
+    result = tm("eval", *words, input=text.encode())
+    assert result.returncode == 1
+    root = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+    suites = {suite.get("name"): suite for suite in root}
+    counts = [{key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} for suite in root]
+    assert counts == [
+        {"tests": "2", "failures": "1", "errors": "0", "skipped": "0"},
+        {"tests": "5", "failures": "1", "errors": "1", "skipped": "1"},
+    ]
+    over = suites["thresholds"][1].find("failure")
+    assert over is not None
+    assert over.get("message") == "calls is 2, above 1"
+    cases = list(suites["trajectories"])
+    assert [child.tag for case in cases for child in case] == ["failure", "error", "skipped"]
+    assert cases[3].get("name") == "a\ufffd[31m<b>&\ufffd#0"
+    assert cases[0].get("classname") == "library.seen"
+    assert b"add --force" in tm("eval", *words, input=text.encode()).stderr
+
+
+def test_github_summary(tm: Tm, tmp_path: Path) -> None:
+    """Appended, as a step's summary is; words of records open no markup."""
+    (tmp_path / "summary.md").write_text("before\n")
+    text = lines(*(played(i, split=split) for i in range(2) for split in ("seen", "<b>|[x](http://y)")))
+    assert tm("eval", "--github", "summary.md", "--fail-under", "0.5", input=text.encode()).returncode == 0
+    told = (tmp_path / "summary.md").read_text()
+    assert told.startswith("before\n### tm eval\n\n- ✅ accuracy is 1, within 0.5\n\n| split | drift | n |")
+    assert "| &lt;b>\\|\\[x](http\\://y) | none | 2 | 100.0% \\[34.2, 100.0] |" in told
+    assert not re.search(r"(?<!\\)\[|<b>", told)
 
 
 def test_empty_input(tm: Tm, tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ async def play(
             "sampling": policy.sampling,
             "key": key,
             "limits": {"max_turns": limits.max_turns, "max_tokens": limits.max_tokens},
+            **world.key,
         },
         tokens=tokens,
     )

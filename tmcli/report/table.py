@@ -109,7 +109,7 @@ SHOWN = {
 }
 """Metrics of the smaller tables, by what they are called there; passes come with them."""
 
-N_NAMED = 5
+N_NAMED = 4
 """Tasks that a line names; the run record has them all."""
 
 
