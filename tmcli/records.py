@@ -150,8 +150,8 @@ class Trajectory(Record):
     usage: Json = field(default_factory=dict)
     """`prompt_tokens`, `completion_tokens`, `turns`, and `cost` where prices are known."""
     policy: Json = field(default_factory=dict)
-    """`name`, `sampling`, `limits`, `simulate` where a simulator answered for tools, and `key`: the hash of all
-    options that shaped this episode."""
+    """`name`, `sampling`, `limits`, `simulate` where a simulator answered for tools, and `key`: the hash of
+    all options that shaped this episode."""
     tokens: Json | None = None
     """`ids`, `mask` (1 = sampled by the model), `logprobs`: equal lengths, checked on writing; and
     `vocabulary` and `template`, the hashes of the tokenizer's vocabulary and chat template they belong to."""
