@@ -53,7 +53,7 @@ def arguments(record: Run) -> list[str]:
             "this is no run record of tm eval that tells how it was made",
             "give what tm eval wrote (a version before 0.8 did not note its options)",
         )
-    if "-" in words or not ({"--policy"} & set(words) or record.options.get("files")):
+    if "-" in record.options.get("files", []):
         raise UsageError("what was evaluated came from stdin", "keep it in a file: tm eval FILE")
     return words
 
