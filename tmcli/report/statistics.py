@@ -94,7 +94,7 @@ def clustered(ns: Sequence[float], sums: Sequence[float]) -> Clustered | None:
         return None
     n_clusters = sum(map(bool, ns))
     mean = sum(sums) / n
-    spread = sum([(s - m * mean) ** 2 for m, s in zip(ns, sums, strict=True)])
+    spread = sum([(left := s - m * mean) * left for m, s in zip(ns, sums, strict=True)])
     variance = n_clusters / (n_clusters - 1) * spread / n**2 if n_clusters > 1 else 0.0
     return Clustered(mean, variance, n_clusters, n, n**2 / sum([m * m for m in ns]))
 

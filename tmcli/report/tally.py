@@ -79,7 +79,11 @@ class Column:
         self.sums.frombytes(zeros)
 
     def add(self, row: int, value: float, n: float = 1.0) -> None:
-        if row >= len(self.ns):
+        if row == len(self.sums):  # a new task, as most episodes bring
+            self.ns.append(n)
+            self.sums.append(value)
+            return
+        if row > len(self.sums):
             self.reach(row + 1)
         self.ns[row] += n
         self.sums[row] += value
