@@ -10,6 +10,7 @@ refuses is looked for by every hundredth byte.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -250,6 +251,17 @@ def schema(tools: list[Raw], name: str) -> list[Any]:
     """[what it takes] of the first tool of this name."""
     shown = (_shown(tool).function for tool in tools)
     return next(([value(tool.parameters)] for tool in shown if tool.name == name), [])
+
+
+def names(tools: list[Raw]) -> frozenset[str]:
+    """Of all tools."""
+    return frozenset([tool.function.name for tool in _tools(b"[%b]" % b",".join(tools))])
+
+
+@lru_cache(maxsize=256)
+def spelled(tools: bytes) -> str:
+    """As orjson writes them, in lower case. Tasks of one toolbox show the same ones."""
+    return orjson.dumps(orjson.loads(tools)).decode().lower()
 
 
 def loosely(turns: list[Json]) -> list[AnyTurn]:

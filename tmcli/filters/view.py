@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
+import orjson
+from msgspec import UNSET
+
 from tmcli import score
 from tmcli.filters import shape
-from tmcli.filters.rounds import Round, failures, rounds
+from tmcli.filters.rounds import Round, calls_of, failures, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
 
 T = TypeVar("T")
@@ -48,7 +51,7 @@ class View:
         self.failure = parts.failure
         self.reward = parts.reward
         self.scores = parts.scores
-        self.usage = parts.usage
+        self.usage: Json = cast(Json, parts.usage)
         self.policy: Json = cast(Json, parts.policy)
         self._parts = parts
 
@@ -131,6 +134,37 @@ class View:
     def tries(self) -> bool:
         """Is there a trial turn?"""
         return any(turn.phase == "trial" for turn in self.steps)
+
+    @once
+    def names(self) -> frozenset[str]:
+        """Of the tools that were shown."""
+        if isinstance(self._parts, shape.Line):
+            return shape.names(self._parts.tools)
+        return frozenset(tool["function"]["name"] for tool in self.tools)
+
+    @once
+    def case(self) -> score.Case:
+        """What it is judged by: `score.Case.of`, and quicker."""
+        calls = calls_of(self)
+        try:
+            keys = [orjson.dumps(call[1:3], default=repr, option=score.CANONICAL) for call in calls]
+        except TypeError:  # numbers of more than 64 bits, which `calls_of` reads in another way
+            calls = self.calls
+            keys = [call.key for call in calls]
+        steps = self.steps
+        turns = score.Turns(
+            ["ok" if turn.state is UNSET else turn.state for turn in steps],
+            [turn.phase for turn in steps].count("trial"),
+            any(turn.hint is not UNSET and turn.hint for turn in steps),
+            [] if isinstance(self._parts, shape.Line) else score.Turns.of(self.turns).ms,
+        )
+        return score.Case.known(self, self.task, calls, keys, turns, self.said, self.names, self.documents)
+
+    def documents(self) -> str:
+        """The tools as they were shown, in lower case."""
+        if isinstance(self._parts, shape.Line):
+            return shape.spelled(b"[%b]" % b",".join(self._parts.tools))
+        return orjson.dumps(self.tools).decode().lower()
 
     @once
     def correct(self) -> bool | None:

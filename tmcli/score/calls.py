@@ -47,12 +47,12 @@ class Made(NamedTuple):
     def key(self) -> bytes:
         """Name and canonical arguments: equal calls have equal keys."""
         try:
-            return orjson.dumps([self.name, self.arguments], default=repr, option=_CANONICAL)
+            return orjson.dumps([self.name, self.arguments], default=repr, option=CANONICAL)
         except TypeError:  # nested deeper than orjson writes
             return repr((self.name, self.arguments)).encode()
 
 
-_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 def made(trajectory: Dialogue) -> list[Made]:

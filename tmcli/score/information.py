@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from tmcli.score.parts import Case
 
 
@@ -49,8 +47,12 @@ def gained(case: Case) -> int:
     if not learned:
         return 0
     asked = [message.get("content") or "" for message in case.task.messages]
-    known = "\n".join([*asked, orjson.dumps(case.trajectory.tools).decode()]).lower()
-    return sum(not shows(known, fact) for fact in learned)
+    question = "\n".join(asked).lower()
+    new = [fact for fact in learned if not shows(question, fact)]
+    if not new:
+        return 0
+    documents = case.documents()
+    return sum(not shows(documents, fact) for fact in new)
 
 
 def facts(arguments: Any) -> Iterator[str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 from tmcli.protocol import CANNOT, Phase
 from tmcli.records import Json, Status, Stop, Task, Trajectory, task_of
 from tmcli.score.answers import correct
@@ -29,8 +31,8 @@ MOST_SAID = 200
 
 
 class Episode(Protocol):
-    """What is judged: a trajectory, or what `filters/view.py` sees of its line. To have the last three may
-    take a view some time: ask for them only where what is cheaper leaves something open."""
+    """What is judged: a trajectory, or what `filters/view.py` sees of its line. To have tokens, messages,
+    turns and tools takes a view some time: ask for them only where what is cheaper leaves something open."""
 
     @property
     def id(self) -> str: ...
@@ -94,6 +96,8 @@ class Case:
     """What the model wrote, turn by turn, of those that were played."""
     tools: frozenset[str]
     """Names of the tools that were shown."""
+    documents: Callable[[], str]
+    """The tools as they were shown, in lower case."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
@@ -106,6 +110,7 @@ class Case:
             Turns.of(trajectory.turns),
             [message.get("content") or "" for _, message, _ in played(trajectory)],
             frozenset(tool["function"]["name"] for tool in trajectory.tools),
+            lambda: orjson.dumps(trajectory.tools).decode().lower(),
         )
 
     @classmethod
@@ -118,11 +123,12 @@ class Case:
         turns: Turns,
         said: list[str],
         tools: frozenset[str],
+        documents: Callable[[], str],
     ) -> Case:
         """Of an episode that was read in another way."""
         news = fresh(calls, keys)
         marks = labels(calls, episode.prediction, keys, news)
-        return cls(episode, task, calls, keys, news, marks, turns, said, tools)
+        return cls(episode, task, calls, keys, news, marks, turns, said, tools, documents)
 
 
 class Part(NamedTuple):
