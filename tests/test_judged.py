@@ -664,6 +664,26 @@ def test_runs_of_other_judges_are_not_compared(tm: Tm, tmp_path: Path) -> None:
     assert tm("eval", "--compare", "--force-compare", "one1.jsonl", "other1.jsonl").returncode == 0
 
 
+def test_a_dry_run_tells_the_requests_and_makes_none(tm: Tm) -> None:
+    """Between a judge that is sure of each answer and one that never is."""
+    given = [episode(n) for n in range(4)] + [episode(9, prediction=None)]
+    given += [episode(5, task=open_task(answer=["five"])), episode(6, status="invalid")]
+    text_ = lines(*given).encode()
+    asked_ = ("eval", "--judge-n", "2", "--judge-trials", "--judge-price", "1,2", "--judge")
+    counted = []
+    for status in ("Solved", "Unsure"):
+        said = brain(
+            answer=says(status), record=says(status), right=text('{"verdict": "yes"}'), trials=text("{}")
+        )
+        with ModelServer(said) as server:
+            assert tm(*asked_, f"m@{server.url}", input=text_).returncode == 0
+            dry = tm(*asked_, f"m@{server.url}", "--dry-run", input=text_)
+            counted.append(len(server.requests))
+    assert (dry.returncode, dry.stdout) == (0, b""), dry.stderr
+    rows = [line.split() for line in dry.stderr.decode().splitlines()]
+    assert [int(row[1]) for row in rows if row[:1] in (["low"], ["high"])] == counted
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

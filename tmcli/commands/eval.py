@@ -79,6 +79,9 @@ def run(
     if repro is not None:
         repeat(context, repro, output, to, force=force)
         return
+    if spending.dry_run and judging.judge is not None and played.policy is None:
+        judging.estimate(record for source in files or ["-"] for record in io.read(source))
+        return
     played.check(files, spending)
     if spending.dry_run:
         played.estimate(playing, serving, spending)

@@ -11,7 +11,7 @@ import typer
 
 from tmcli.commands.options.bundles import body
 from tmcli.errors import UsageError
-from tmcli.records import AnyRecord, Json
+from tmcli.records import AnyRecord, Json, Trajectory
 
 if TYPE_CHECKING:
     from tmcli.filters.judge.scoring import Scoring
@@ -139,6 +139,16 @@ class JudgedBy:
                 yield Stage(judge.run, judge)
         finally:
             judge.tell()
+
+    def estimate(self, records: Iterable[AnyRecord]) -> None:
+        """`--dry-run`: tell what judging these would take, and ask nothing."""
+        from tmcli.filters.judge.estimate import tell_solved
+        from tmcli.prices import price_or
+
+        assert self.judge is not None
+        trajectories = (record for record in records if isinstance(record, Trajectory))
+        price = price_or(self.judge, *self._price())
+        tell_solved(trajectories, self.judge_n, price, trials=self.judge_trials)
 
     def _price(self) -> tuple[float | None, float | None]:
         """What `--judge-price` says."""

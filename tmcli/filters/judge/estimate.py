@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tmcli import console
-from tmcli.filters.judge import transcript
+from tmcli.filters.judge import solved, transcript
 from tmcli.filters.judge.questions import Question
 from tmcli.meter import CHARS_PER_TOKEN, Price
-from tmcli.records import Trajectory, decode, expect
+from tmcli.records import Json, Trajectory, decode, expect
 
 MAX_NEW_TOKENS = 1024
 """Of one answer; most take a tenth of it, models that think first take more."""
@@ -36,13 +36,20 @@ class Estimate:
     requests: int = 0
     tokens_in: float = 0.0
 
+    def add(self, messages: list[Json]) -> None:
+        """One request."""
+        self.requests += 1
+        self.tokens_in += PER_REQUEST + sum(len(message["content"]) for message in messages) / CHARS_PER_TOKEN
+
+    def row(self, name: str, said: int) -> list[str | None]:
+        """What it comes to when each answer takes so many tokens."""
+        tokens_out = self.requests * said
+        usd = None if self.price is None else f"{self.price.of(self.tokens_in, tokens_out):,.2f}"
+        return [name, f"{self.requests:,}", f"{self.tokens_in:,.0f}", f"{tokens_out:,}", usd]
+
     def tell(self) -> None:
         """Show it on stderr."""
-        rows = []
-        for name, said in SAID:
-            tokens_out = self.requests * said
-            usd = None if self.price is None else f"{self.price.of(self.tokens_in, tokens_out):,.2f}"
-            rows.append([name, f"{self.requests:,}", f"{self.tokens_in:,.0f}", f"{tokens_out:,}", usd])
+        rows = [self.row(name, said) for name, said in SAID]
         title = f"questions about {self.n:,} trajectories, estimated; nothing was asked"
         console.table(title, ["", "requests", "tokens in", "tokens out", "USD"], rows)
         if self.n_too_long:
@@ -63,8 +70,24 @@ def estimate(lines: Iterable[bytes], questions: Sequence[Question], price: Price
             continue
         for question in questions:
             if question.moot(trajectory) is None:
-                messages = transcript.asked(shown, question, [])
-                n = sum(len(message["content"]) for message in messages)
-                found.requests += 1
-                found.tokens_in += PER_REQUEST + n / CHARS_PER_TOKEN
+                found.add(transcript.asked(shown, question, []))
     return found
+
+
+def tell_solved(trajectories: Iterable[Trajectory], n: int, price: Price | None, *, trials: bool) -> None:
+    """The same of `tm eval --judge`, where each of `n` judgings takes one request if the answer alone tells,
+    and two if it does not."""
+    sure, unsure = Estimate(price), Estimate(price)
+    for trajectory in trajectories:
+        for found, is_sure in ((sure, True), (unsure, False)):
+            found.n += 1
+            for messages in solved.due(trajectory, n, sure=is_sure, trials=trials):
+                found.add(messages)
+    rows = [found.row(*said) for found, said in zip((sure, sure, unsure), SAID, strict=True)]
+    console.table(
+        f"{n} judgings of {sure.n:,} episodes, estimated; nothing was asked",
+        ["", "requests", "tokens in", "tokens out", "USD"],
+        rows,
+    )
+    if price is None:
+        console.note("the price of this model is not known: give --judge-price")

@@ -22,7 +22,6 @@ from tmcli import console
 from tmcli.errors import RunError, Spent
 from tmcli.filters.judge import solved, transcript, verdict
 from tmcli.filters.judge.asking import BLIND, TOO_LONG, USED_UP, Asking, Room
-from tmcli.filters.judge.questions import QUESTIONS
 from tmcli.filters.judge.solved import Status
 from tmcli.meter import Budget, Price
 from tmcli.policies import Service
@@ -129,7 +128,7 @@ class Scoring:
                     room.done()
         statuses = asked.statuses + [Status(None, USED_UP)] * (self.n - len(asked.statuses))
         found: Json = {"judge": self.identity, "solved": [one.status for one in statuses]}
-        if _has_golds(record):
+        if solved.has_golds(record):
             right = asked.right or []
             found["right"] = right + [None] * (self.n - len(right))
         if self.trials:
@@ -142,11 +141,10 @@ class Scoring:
         shown = transcript.record(trajectory)
         for seed in range(self.n):
             asked.statuses.append(await _status(room, trajectory, shown, seed))
-        if _has_golds(trajectory) and shown is not None:
+        if solved.has_golds(trajectory) and shown is not None:
             asked.right = []
-            golds = [gold for gold in trajectory.task["answer"] if isinstance(gold, str)]
             for seed in range(self.n):
-                said = await room.ask(transcript.asked(shown, QUESTIONS["answer"], golds), seed)
+                said = await room.ask(solved.of_golds(trajectory, shown), seed)
                 asked.right.append(verdict.read(said.text).verdict)
         calls = transcript.trials(trajectory) if self.trials else []
         if calls and shown is not None:
@@ -185,9 +183,3 @@ async def _read(room: Room, messages: list[Json], seed: int) -> Status:
     said = await room.ask(messages, seed)
     found = solved.status(said.text)
     return Status(None, verdict.short(said.trouble)) if found.status is None and said.trouble else found
-
-
-def _has_golds(trajectory: Trajectory) -> bool:
-    """Is it known what is right, though only a reader can tell? Then correctness is asked apart."""
-    answer = trajectory.task.get("answer")
-    return trajectory.task.get("check") == "judge" and isinstance(answer, list) and bool(answer)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tmcli.filters.judge import transcript
+from tmcli.filters.judge.questions import QUESTIONS
 from tmcli.filters.judge.verdict import MAX_SAID, objects, short
 from tmcli.protocol import prompt
 from tmcli.records import Json, Trajectory, digest
@@ -73,10 +74,39 @@ def of_record(shown: str) -> list[Json]:
     return _messages(shown, RECORD_RULES)
 
 
+def has_golds(trajectory: Trajectory) -> bool:
+    """Is it known what is right, though only a reader can tell? Then correctness is asked apart."""
+    answer = trajectory.task.get("answer")
+    return trajectory.task.get("check") == "judge" and isinstance(answer, list) and bool(answer)
+
+
+def of_golds(trajectory: Trajectory, shown: str) -> list[Json]:
+    """Whether the answer means the same as a gold, as `tm filter --judge` asks it."""
+    golds = [gold for gold in trajectory.task["answer"] if isinstance(gold, str)]
+    return transcript.asked(shown, QUESTIONS["answer"], golds)
+
+
 def of_trials(shown: str, calls: list[Json]) -> list[Json]:
     """The whole record, and the calls whose worth is asked about."""
     listed = {str(i): call for i, call in enumerate(calls, 1)}
     return _messages(f"{shown}\n{transcript.line({'trials': listed})}", TRIALS_RULES)
+
+
+def due(trajectory: Trajectory, n: int, *, sure: bool, trials: bool) -> Iterator[list[Json]]:
+    """The requests of `n` judgings, to estimate: of a judge that is always sure of an answer, or never."""
+    if trajectory.status == "invalid":
+        return
+    shown = transcript.record(trajectory)
+    if (trajectory.prediction or "").strip():
+        for _ in range(n):
+            yield of_answer(trajectory)
+            if not sure and shown is not None:
+                yield of_record(shown)
+    if has_golds(trajectory) and shown is not None:
+        yield from [of_golds(trajectory, shown)] * n
+    calls = transcript.trials(trajectory) if trials else []
+    if calls and shown is not None:
+        yield of_trials(shown, calls)
 
 
 def _messages(shown: str, question: str) -> list[Json]:
