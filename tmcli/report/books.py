@@ -19,7 +19,7 @@ from tmcli.report.comparable import Terms, differing, refuse
 from tmcli.report.compare import Comparison, by_group, compare
 from tmcli.report.junit import JUnit
 from tmcli.report.seeds import Family, families
-from tmcli.report.summary import Cell, Summary
+from tmcli.report.summary import Cell, Summary, order
 from tmcli.report.table import Table, comparison_table, seeds_table, table, told
 from tmcli.report.tally import Tally, added
 from tmcli.report.thresholds import Outcome, Threshold, checked, number
@@ -80,7 +80,7 @@ class Books:
         for key, tally in self.summary.cells.items():
             if key[0] == file:
                 found.setdefault(key[3:], []).append(tally)
-        return {cell: added(tallies) for cell, tallies in found.items()}
+        return {cell: added(found[cell]) for cell in sorted(found, key=order)}
 
     def metrics(self) -> Json:
         """All numbers, for the run record."""

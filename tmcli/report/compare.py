@@ -18,7 +18,7 @@ from tmcli.records import Json
 from tmcli.report.paired import difference_interval, holm, sign_flip
 from tmcli.report.statistics import Interval
 from tmcli.report.summary import Cell
-from tmcli.report.tally import APART, MEANS, PASSES, Tally
+from tmcli.report.tally import APART, MEANS, PASSES, SHARES, Tally
 
 FIRST = ("accuracy", "reward", "solve_f1")
 """What groups are compared in, and the table shows first."""
@@ -107,7 +107,8 @@ def paired(a: Tally, b: Tally, name: str) -> Difference | None:
         return None
     differences = [other - one for one, other in pairs]
     mine, theirs = fmean(one for one, _ in pairs), fmean(other for _, other in pairs)
-    is_binary = all(value in (0, 1) for pair in pairs for value in pair)
+    is_share = name == "accuracy" or name in SHARES
+    is_binary = is_share and all(value in (0, 1) for pair in pairs for value in pair)
     interval = difference_interval(differences, is_binary=is_binary)
     return Difference(len(pairs), mine, theirs, fmean(differences), interval, sign_flip(differences))
 

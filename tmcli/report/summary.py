@@ -68,7 +68,8 @@ class Summary:
         lead = [name for name, wanted in (("file", len(files) > 1), ("policy", several_policies)) if wanted]
         out: list[Group] = []
         for source in sources if several_policies else [(file,) for file in files]:
-            mine = sorted((key for key in keys if key[: len(source)] == source), key=_order)
+            mine = [key for key in keys if key[: len(source)] == source]
+            mine.sort(key=lambda key: order(key[3:]))
             alike: dict[Cell, list[Tally]] = {}
             for key in mine:
                 alike.setdefault(key[3:], []).append(self.cells[key])
@@ -121,6 +122,6 @@ def word(value: Any) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
-def _order(key: Cell) -> list[tuple[int, float, str]]:
+def order(cell: Cell) -> list[tuple[int, float, str]]:
     """Plain before drifted, numbers by size, words by letter."""
-    return [(0 if word == "none" else 1, float(word) if word.isdecimal() else 0.0, word) for word in key[3:]]
+    return [(0 if word == "none" else 1, float(word) if word.isdecimal() else 0.0, word) for word in cell]
