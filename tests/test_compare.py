@@ -87,6 +87,7 @@ def test_numbers_that_are_not_shares(tm: Tm, tmp_path: Path) -> None:
         write(tmp_path, **{name: [with_calls(i, pair[which]) for i, pair in enumerate(made)]})
     calls = compared(tm)["metrics"]["calls"]
     assert (calls["a"], calls["b"], calls["difference"], calls["p"]) == (1.75, 3.0, 1.25, 0.25)
+    assert calls["interval"] == list(difference_interval([1, 1, 3, 0]) or ())
 
 
 def test_groups_are_adjusted_for_their_number(tm: Tm, tmp_path: Path) -> None:
@@ -216,12 +217,13 @@ def test_another_judge_is_refused(tm: Tm, tmp_path: Path) -> None:
     "words",
     [
         ["--compare", "a.jsonl"],
-        ["--force-compare", "a.jsonl", "a.jsonl"],
-        ["--compare", "--scores", "a.jsonl", "a.jsonl"],
+        ["--compare", "a.jsonl", "a.jsonl"],
+        ["--force-compare", "a.jsonl", "b.jsonl"],
+        ["--compare", "--scores", "a.jsonl", "b.jsonl"],
     ],
 )
 def test_wrong_usage(tm: Tm, tmp_path: Path, words: list[str]) -> None:
-    write(tmp_path, a=[played(0)])
+    write(tmp_path, a=[played(0)], b=[played(0)])
     result = tm("eval", *words)
     assert (result.returncode, result.stdout) == (2, b"")
 

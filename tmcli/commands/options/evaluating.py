@@ -105,11 +105,13 @@ class Evaluating:
             raise UsageError("a difference takes two files", "add --compare, or ask for the metric itself")
         return found
 
-    def books(self, n_files: int, *, force: bool) -> Books:
+    def books(self, files: Sequence[str], *, force: bool) -> Books:
         """Where the scores add up. Raises `UsageError`."""
         if self.junit is not None and Path(self.junit).exists() and not force:
             raise UsageError(f"{self.junit} exists already", "add --force, or name another file")
-        if (self.compare or self.seeds) and n_files < 2:
+        if twice := [file for file in files if files.count(file) > 1]:
+            raise UsageError(f"{twice[0]} is named twice", "name each file once")
+        if (self.compare or self.seeds) and len(files) < 2:
             raise UsageError(f"{'--compare' if self.compare else '--seeds'} takes several files", "name them")
         if self.compare and self.scores:
             raise UsageError("--scores writes no comparison", "leave out one of them")
