@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ from tmcli.report.books import Books
 from tmcli.report.matrix import Matrix, drawn
 from tmcli.report.matrix import table as matrix_table
 from tmcli.report.provenance import Provenance
-from tmcli.steps.eval import Episode, evaluate, labelled, scored, seen
+from tmcli.steps.eval import evaluate, labelled, scored
 
 if TYPE_CHECKING:
     from tmcli.report.html.book import Book
@@ -82,7 +82,7 @@ def run(
     if spending.dry_run and judging.judge is not None and played.policy is None:
         judging.estimate(record for source in files or ["-"] for record in io.read(source))
         return
-    played.check(context, files)
+    played.check(files, spending)
     if spending.dry_run:
         played.estimate(playing, serving, spending)
         return
@@ -180,15 +180,9 @@ def _judged(
     if engine.is_ray():
         yield from _on_cluster(sources, labels, weights, aside, engine, book)
         return
-    streams: list[Iterator[Episode]]
-    if stage.judge is None and book is None:
-        streams = [seen(source, aside) for source in sources]
-    else:  # a judge and a report need whole records
-        streams = [io.read(source, rejects=aside) for source in sources]
+    streams = [io.read(source, rejects=aside) for source in sources]
     for label, stream in zip(labels, streams, strict=True):
-        records = provenance.seen(stream, label)
-        if stage.judge is not None:
-            records = stage.run(records)
+        records = stage.run(provenance.seen(stream, label))
         if book is not None:
             records = book.watch(records)
         for score in evaluate(records, lambda *broken: _set_aside(aside, *broken), weights, label):
