@@ -2,11 +2,16 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
-from conftest import Tm
+from conftest import Tm, environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -292,6 +297,32 @@ def test_dry_run_plays_nothing(tm: Tm, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_ctrl_c_says_what_becomes_of_what_was_played(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tmcli",
+        "eval",
+        "--policy",
+        "scripted",
+        "--tasks",
+        "seen",
+        "-n",
+        "100000",
+    ]
+    env = environment({"TMPDIR": str(tmp_path)})
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=PIPE, stderr=PIPE) as process:
+        while not any(path.stat().st_size for path in tmp_path.glob("tm-eval-*/played.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"what was played is lost; with --keep FILE it would be kept" in told
+    assert b"--resume" not in told
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_that_is_there_is_refused_before_anything_is_played(tm: Tm, tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_text("mine")
     done = tm("eval", "--policy", "scripted", "-n", "2", "-o", "run.jsonl")
@@ -305,7 +336,9 @@ def test_an_output_that_is_there_is_refused_before_anything_is_played(tm: Tm, tm
     [
         ("--matrix", "--matrix is for a policy that plays; name one with --policy"),
         ("runs.jsonl --tasks seen", "--tasks is for a policy that plays"),
-        ("runs.jsonl -n 3", "--n is for a policy that plays"),
+        ("runs.jsonl -n 3", "--limit is for a policy that plays"),
+        ("runs.jsonl --temperature 1", "--temperature is for a policy that plays"),
+        ("runs.jsonl --dry-run", "--dry-run is for a policy that plays"),
         ("runs.jsonl --policy scripted", "FILE and --policy contradict each other"),
         ("--policy scripted --strengths 1", "--strengths is for --matrix; add it"),
         ("--policy scripted --resume", "--resume needs a file to continue; name one with --keep"),

@@ -82,7 +82,7 @@ def run(
     if spending.dry_run and judging.judge is not None and played.policy is None:
         judging.estimate(record for source in files or ["-"] for record in io.read(source))
         return
-    played.check(files, spending)
+    played.check(context, files)
     if spending.dry_run:
         played.estimate(playing, serving, spending)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,16 +93,11 @@ class Played:
         bool, typer.Option("--resume", help="Continue an existing --keep: only what is missing is played.")
     ] = False
 
-    def check(self, files: list[str] | None, spending: Spending) -> None:
+    def check(self, context: typer.Context, files: list[str] | None) -> None:
         """Raises `UsageError` for options that do not go together."""
         if self.policy is None:
-            alone: dict[str, Any] = {
-                "--tasks": self.tasks, "--matrix": self.matrix, "--drift": self.drift, "--keep": self.keep,
-                "--strengths": self.strengths, "--samples": self.samples > 1, "--resume": self.resume,
-                "--n": self.n is not None, "--dry-run": spending.dry_run,
-            }  # fmt: skip
-            if given := next((name for name, value in alone.items() if value), None):
-                raise UsageError(f"{given} is for a policy that plays", "name one with --policy")
+            if flag := _given(context, Played, Playing, Serving, Spending):
+                raise UsageError(f"{flag} is for a policy that plays", "name one with --policy")
         elif files:
             raise UsageError("FILE and --policy contradict each other", "judge files, or let a policy play")
         if self.strengths is not None and not self.matrix:
@@ -138,7 +133,12 @@ class Played:
         with tempfile.TemporaryDirectory(prefix="tm-eval-") as folder:
             path = self.keep or str(Path(folder) / "played.jsonl")
             writing = Writing(path, resume=self.resume, force=force)
-            self._play(writing, self._setup(playing, serving, spending), playing, engine, aside)
+            try:
+                self._play(writing, self._setup(playing, serving, spending), playing, engine, aside)
+            except BaseException as error:
+                if self.keep is None and getattr(error, "__notes__", None):  # that it can be continued
+                    error.__notes__ = ["what was played is lost; with --keep FILE it would be kept"]
+                raise
             yield [path]
 
     def grouped(self, evaluating: Evaluating) -> Evaluating:
@@ -223,6 +223,16 @@ class Played:
             return 1
         kinds, strengths = self._grid()
         return 1 + len(kinds) * len(strengths)
+
+
+def _given(context: typer.Context, *bundles: type[Any]) -> str | None:
+    """The first option of these bundles on the command line."""
+    names = {one.name for bundle in bundles for one in fields(bundle)}
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if param.name in names and source is not None and source.name == "COMMANDLINE":
+            return max(param.opts, key=len)
+    return None
 
 
 def _labels(names: list[str]) -> list[str]:

@@ -28,8 +28,8 @@ Repro = Annotated[
 ]
 
 ASIDE = {
-    "output", "to", "force", "rejects", "keep", "resume", "fail_under", "fail_over", "html", "junit",
-    "github", "repro", "quiet", "verbose", "concurrency", "engine", "ray_address", "workers",
+    "output", "to", "force", "rejects", "keep", "resume", "fail_under", "fail_over", "html", "html_limit",
+    "run", "junit", "github", "repro", "quiet", "verbose", "concurrency", "engine", "ray_address", "workers",
 }  # fmt: skip
 """Options that shape no number: where things go, how fast they are, and what is thought of them."""
 
