@@ -195,6 +195,7 @@ def test_only_timed_rollouts_hold_times(tm: Tm) -> None:
     assert turns
     assert all(each.pop("ms") >= 0 and each.pop("tools_ms") >= 0 for each in turns)
     assert with_times == records(plain.stdout)
+    assert b"seconds" in tm("eval", input=timed.stdout).stderr
     scores = records(tm("eval", "--scores", input=timed.stdout).stdout)
     assert all(one["scores"]["seconds"] > 0 for one in scores)
     unknown = records(tm("eval", "--scores", input=plain.stdout).stdout)

@@ -44,6 +44,8 @@ def table(groups: Sequence[Group]) -> tuple[list[str], list[list[object]]]:
         "useful": _share("useful_share"),
         "useful (judge)": _share("judged_useful_share"),
         "tokens": _mean("completion_tokens", 0),
+        "seconds": _mean("seconds", 2),
+        "USD": _mean("cost", 4),
         "unjudged": lambda m: m["unjudged"] or None,
         "invalid": lambda m: m["invalid"] or None,
     }
