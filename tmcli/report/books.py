@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tmcli.errors import UsageError
 from tmcli.records import Json, Score
 from tmcli.report.comparable import Terms, differing, refuse
 from tmcli.report.compare import Comparison, by_group, compare
-from tmcli.report.junit import JUnit
 from tmcli.report.seeds import Family, families
 from tmcli.report.summary import Cell, Summary, order
 from tmcli.report.table import Table, comparison_table, seeds_table, table, told
 from tmcli.report.tally import Tally, added
 from tmcli.report.thresholds import Outcome, Threshold, checked, number
+
+if TYPE_CHECKING:  # XML is loaded where it is asked for
+    from tmcli.report.junit import JUnit
 
 
 class Books:

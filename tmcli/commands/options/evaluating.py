@@ -12,7 +12,6 @@ import typer
 from tmcli.commands.options import words
 from tmcli.errors import UsageError
 from tmcli.report.books import Books
-from tmcli.report.junit import JUnit
 from tmcli.report.markdown import markdown
 from tmcli.report.thresholds import Outcome, Threshold, threshold
 from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
@@ -118,7 +117,11 @@ class Evaluating:
         if self.force_compare and not self.compare:
             raise UsageError("--force-compare is for --compare", "add it, or leave this out")
         ks = _whole(self.k) if self.k else None
-        cases = None if self.junit is None else JUnit()
+        cases = None
+        if self.junit is not None:
+            from tmcli.report.junit import JUnit
+
+            cases = JUnit()
         return Books(
             self.tags(),
             ks,
