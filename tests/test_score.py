@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tmcli.records import Check, Trajectory, decode, encode
 from tmcli.score import (
     DEFAULT_WEIGHTS,
     OUTCOME,
+    Made,
     contains,
     correct,
     judge,
@@ -30,6 +32,7 @@ from tmcli.score import (
     score_of,
     solve,
 )
+from tmcli.score.calls import found, holds
 
 FTRL = Path(__file__).parents[2] / "shared" / "data" / "ftrl_dev.parquet"
 
@@ -393,3 +396,16 @@ def test_calls_without_ids_are_answered_in_their_order() -> None:
     assert [one.reply for one in made(played)] == ["one", "two"]
     view = View.of(encode(played))
     assert [one.reply for one in view.calls] == [one.reply for one in calls_of(view)] == ["one", "two"]
+
+
+WORDS = st.text("aB1_ .-éİKſ", max_size=6)
+
+
+@given(WORDS, WORDS.filter(lambda value: any(map(str.isalnum, value))))
+def test_a_value_is_found_as_a_pattern_finds_it(text: str, value: str) -> None:
+    """The quick way, for ASCII, and the slow one are one."""
+    pattern = rf"(?<!\w){re.escape(value)}(?!\w)"
+    assert holds(text, value) is (re.search(pattern, text, re.IGNORECASE) is not None)
+    reply = Made("trial", "f", {}, True, text)
+    later = [Made("execution", "g", {"a": value}, True, None)]
+    assert found(reply, later, None) is (value.strip() != "" and holds(text, value.strip()))

@@ -15,8 +15,8 @@ from tmcli.filters import shape
 from tmcli.filters.duplicates import fingerprint
 from tmcli.filters.facts import Facts, mix
 from tmcli.filters.view import View
-from tmcli.records import Trajectory, decode, encode, expect, known_fields
-from tmcli.score import correct, made, played, task_in
+from tmcli.records import Trajectory, decode, encode, expect, known_fields, to_json
+from tmcli.score import correct, judge, made, played, score_of, scored, task_in
 
 PARTS = [
     "id", "status", "stop", "prediction", "failure", "reward", "messages", "turns", "tools", "tokens",
@@ -53,6 +53,8 @@ def agrees(line: bytes) -> bool:
     assert view.calls == made(whole)
     assert view.played == list(played(whole))
     assert view.correct == correct(whole.prediction, of.answer, of.check)
+    assert same(to_json(scored(view.case)), to_json(score_of(judge(whole))))
+    assert scored(slow.case) == scored(view.case)
     assert view.said == [message.get("content") or "" for _, message, _ in played(whole)]
     return True
 

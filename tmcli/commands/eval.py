@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -22,15 +22,15 @@ from tmcli.commands.options.judged import JudgedBy, Stage
 from tmcli.commands.options.played import Played
 from tmcli.commands.options.repeating import Repro, command_line, repeat
 from tmcli.errors import InputError, RunError, did_you_mean
-from tmcli.records import Json, Run, Score, Trajectory, decode, encode, expect
+from tmcli.records import AnyRecord, Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.books import Books
 from tmcli.report.matrix import Matrix, drawn
 from tmcli.report.matrix import table as matrix_table
 from tmcli.report.provenance import Provenance
-from tmcli.steps.eval import evaluate, labelled, scored
+from tmcli.steps.eval import Episode, evaluate, labelled, scored, seen
 
 if TYPE_CHECKING:
-    from tmcli.report.html.book import Book
+    from tmcli.report.html.episodes import Episodes
 
 Files = Annotated[
     list[str] | None,
@@ -95,16 +95,16 @@ def run(
         open_rejects(skip_invalid, rejects, force=force) as aside,
         judging.stage(here=not engine.is_ray()) as stage,
         io.open_output(output, to=to, force=force) as out,
+        html.episodes(force=force) as episodes,
         played.sources(files, playing, serving, spending, engine, aside, force=force) as sources,
-        html.book(force=force) as book,
-        closing(_judged(sources, weights, aside, engine, stage, provenance, book)) as judged,
+        closing(_judged(sources, weights, aside, engine, stage, provenance, episodes)) as judged,
     ):
         for label, score in judged:
             books.add(score, label)
             matrix.add(score, label)
             provenance.add(score, label)
-            if book is not None:
-                book.add(score, label)
+            if episodes is not None:
+                episodes.add(score, label)
             if evaluating.scores:
                 out.write(score)
         if not books.summary.n:
@@ -119,7 +119,7 @@ def run(
         record = _record(asked, books, told, monotonic() - started)
         if not evaluating.scores:
             out.write(played.noted(record, provenance.rows()))
-        html.write(book, record, books.summary.groups(), force=force)
+        html.write(episodes, record, books, force=force)
     _tell(books, evaluating)
     _draw(rows)
     outcomes = books.checked(limits)
@@ -173,20 +173,27 @@ def _judged(
     engine: Engine,
     stage: Stage,
     provenance: Provenance,
-    book: Book | None,
+    episodes: Episodes | None,
 ) -> Judged:
     """The episodes of the files."""
     labels = _labels(sources) if len(sources) > 1 else [""]
     if engine.is_ray():
-        yield from _on_cluster(sources, labels, weights, aside, engine, book)
+        yield from _on_cluster(sources, labels, weights, aside, engine, episodes)
         return
-    streams = [io.read(source, rejects=aside) for source in sources]
+    if stage.judge is None and episodes is None:
+        streams: list[Iterable[Episode]] = [seen(source, aside) for source in sources]
+    else:
+        streams = [_whole(io.read(source, rejects=aside), stage, episodes) for source in sources]
     for label, stream in zip(labels, streams, strict=True):
-        records = stage.run(provenance.seen(stream, label))
-        if book is not None:
-            records = book.watch(records)
+        records = provenance.seen(stream, label)
         for score in evaluate(records, lambda *broken: _set_aside(aside, *broken), weights, label):
             yield label, score
+
+
+def _whole(records: Iterable[AnyRecord], stage: Stage, episodes: Episodes | None) -> Iterable[AnyRecord]:
+    """For a judge and a report, which need all that a record holds."""
+    judged = stage.run(records)
+    return judged if episodes is None else episodes.watch(judged)
 
 
 def _on_cluster(
@@ -195,7 +202,7 @@ def _on_cluster(
     weights: Mapping[str, float],
     aside: io.Rejects | None,
     engine: Engine,
-    book: Book | None,
+    episodes: Episodes | None,
 ) -> Judged:
     """What `evaluate` gives, judged on the cluster."""
     from tmcli.blocks import blocks
@@ -205,8 +212,8 @@ def _on_cluster(
     for block, results in mapped(scored, lines, weights, address=engine.ray_address, n=engine.workers):
         for number, line, result in zip(block.numbers, block.lines, results, strict=True):
             if isinstance(result, bytes):
-                if book is not None:
-                    book.keep(decode(line))
+                if episodes is not None:
+                    episodes.keep(decode(line))
                 yield labels[block.of], labelled(expect(decode(result), Score), labels[block.of])
             elif result.readable:
                 _set_aside(aside, expect(decode(line), Trajectory), result.error)

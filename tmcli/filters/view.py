@@ -56,10 +56,16 @@ class View:
         self._parts = parts
 
     @classmethod
-    def of(cls, line: bytes) -> View:
+    def usual(cls, line: bytes) -> View | None:
+        """None: the line is not usual, if it is a trajectory at all."""
         parts = shape.read(line)
-        if parts is not None:
-            return cls(line, parts, parts.task)
+        return None if parts is None else cls(line, parts, parts.task)
+
+    @classmethod
+    def of(cls, line: bytes) -> View:
+        view = cls.usual(line)
+        if view is not None:
+            return view
         trajectory = expect(decode(line), Trajectory)
         view = cls(line, trajectory, score.task_in(trajectory))
         view.__dict__["trajectory"] = trajectory

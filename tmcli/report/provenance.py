@@ -17,9 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tmcli.errors import TmError
+from tmcli.filters.view import View
 from tmcli.records import AnyRecord, Json, Score, Trajectory, digest
+
+R = TypeVar("R", bound=AnyRecord | View)
 
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".jinja", ".model", ".txt")
 """Files of a checkpoint that shape what it says."""
@@ -44,7 +48,7 @@ class Provenance:
         self._tools: dict[str, set[str]] = {}
         self._known: dict[str, set[str]] = {}
 
-    def seen(self, records: Iterable[AnyRecord], file: str = "") -> Iterator[AnyRecord]:
+    def seen(self, records: Iterable[R], file: str = "") -> Iterator[R]:
         """The records, untouched; the tools of each new task are noted."""
         tools, known = self._tools.setdefault(file, set()), self._known.setdefault(file, set())
         for record in records:
@@ -52,7 +56,11 @@ class Provenance:
                 task_id = record.task.get("id")
                 if isinstance(task_id, str) and task_id not in known:
                     known.add(task_id)
-                    tools.add(_tools(record))
+                    tools.add(_tools(record.task.get("env"), record.task.get("tools")))
+            elif isinstance(record, View) and record.task.id not in known:
+                known.add(record.task.id)
+                env = record.task.env  # its tools are read only where they count
+                tools.add(_tools(env, None if _is_toolbox(env) else record.task.tools))
             yield record
 
     def add(self, score: Score, file: str = "") -> None:
@@ -131,14 +139,15 @@ def _base(folder: Path) -> str | None:
     return str(base) if base else None
 
 
-def _tools(trajectory: Trajectory) -> str:
+def _tools(env: Any, tools: Any) -> str:
     """What tells the tools of a task from others; empty where that cannot be known."""
-    env = trajectory.task.get("env")
     if not isinstance(env, dict):
         return ""
-    if env.get("kind") == "toolbox" and isinstance(env.get("toolbox"), str):
-        return _toolbox(env["toolbox"])
-    return digest([trajectory.task.get("tools"), env])
+    return _toolbox(env["toolbox"]) if _is_toolbox(env) else digest([tools, env])
+
+
+def _is_toolbox(env: Json) -> bool:
+    return env.get("kind") == "toolbox" and isinstance(env.get("toolbox"), str)
 
 
 @cache

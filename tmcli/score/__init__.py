@@ -14,6 +14,7 @@ from tmcli.score.parts import PARTS, Case, Episode, Turns, explained
 from tmcli.score.rewards import DEFAULT_WEIGHTS, OUTCOME, judge, parse_weights, phase_rewards, task_in, weigh
 from tmcli.score.statistics import score_of, scored, statistics
 from tmcli.score.subgoals import solve
+from tmcli.score.verdicts import verdicts_of
 
 __all__ = [
     "CANONICAL",
@@ -40,5 +41,6 @@ __all__ = [
     "solve",
     "statistics",
     "task_in",
+    "verdicts_of",
     "weigh",
 ]

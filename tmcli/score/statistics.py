@@ -88,12 +88,12 @@ def score_of(trajectory: Trajectory) -> Score:
     return _score(case, trajectory.scores, trajectory.reward, verdicts_of(trajectory))
 
 
-def scored(case: Case, weights: Mapping[str, float] | None = None) -> Score:
-    """`score_of(judge(trajectory, weights))` of an episode that no judge was asked of, read only once."""
+def scored(case: Case, weights: Mapping[str, float] | None = None, verdicts: Json | None = None) -> Score:
+    """`score_of(judge(trajectory, weights))`, of an episode that is read only once."""
     if case.trajectory.status == "invalid":
         return _score(case, {}, None)
     scores = known_parts(case)
-    return _score(case, scores, weigh(scores, weights or DEFAULT_WEIGHTS))
+    return _score(case, scores, weigh(scores, weights or DEFAULT_WEIGHTS), verdicts)
 
 
 def _score(case: Case, parts: Json, reward: float | None, verdicts: Json | None = None) -> Score:

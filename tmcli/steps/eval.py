@@ -1,17 +1,46 @@
-"""Judge what was played: trajectories to score records, right and wrong told anew by `score.judge`."""
+"""Judge what was played: trajectories to score records, right and wrong told anew by `score.judge`.
+
+    for score in evaluate(seen("runs.jsonl"), on_broken): ...
+
+A usual line is never made a record: it is judged by what `filters/view.py` sees of it, in a third of the
+time. The formulas are the same, and so are the scores, by test.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from tmcli import io
 from tmcli.errors import InputError
+from tmcli.filters.view import View
 from tmcli.records import AnyRecord, Score, Trajectory, decode, encode
-from tmcli.score import judge, score_of
+from tmcli.score import Case, task_in, verdicts_of
+from tmcli.score import scored as score_of_case
+
+Episode = AnyRecord | View
+"""What can be judged: a record, or what is seen of its line."""
+
+
+def seen(source: str, rejects: io.Rejects | None = None) -> Iterator[Episode]:
+    """What `io.read` gives, but usual trajectories as views. Opened at once, read as you go."""
+    return _seen(*io.read_lines(source, rejects=rejects), rejects)
+
+
+def _seen(name: str, lines: Iterable[tuple[int, bytes]], rejects: io.Rejects | None) -> Iterator[Episode]:
+    for number, line in lines:
+        record: Episode | None = View.usual(line)
+        if record is None:
+            try:
+                record = decode(line)
+            except InputError as error:
+                io.reject(error.at(name, number), rejects, line + b"\n")
+                continue
+        yield record
 
 
 def evaluate(
-    records: Iterable[AnyRecord],
+    records: Iterable[Episode],
     on_broken: Callable[[Trajectory, InputError], None],
     weights: Mapping[str, float] | None = None,
     label: str = "",
@@ -29,9 +58,11 @@ def evaluate(
         yield labelled(score, label)
 
 
-def _score(record: AnyRecord, weights: Mapping[str, float] | None) -> Score:
+def _score(record: Episode, weights: Mapping[str, float] | None) -> Score:
+    if isinstance(record, View):
+        return score_of_case(record.case, weights)
     if isinstance(record, Trajectory):
-        return score_of(judge(record, weights))
+        return score_of_case(Case.of(record, task_in(record)), weights, verdicts_of(record))
     if isinstance(record, Score):
         return record
     raise InputError(
@@ -61,9 +92,9 @@ def scored(lines: Iterable[bytes], weights: Mapping[str, float] | None) -> list[
     """The score record of each line, encoded: `evaluate` where lines are judged on other machines."""
     out: list[bytes | Broken] = []
     for line in lines:
-        record: AnyRecord | None = None
+        record: Episode | None = None
         try:
-            record = decode(line)
+            record = View.usual(line) or decode(line)
             out.append(encode(_score(record, weights)))
         except InputError as error:
             readable = isinstance(record, Trajectory)
