@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,8 @@ from tmcli.errors import UsageError
 
 if TYPE_CHECKING:  # nothing of it is needed where no page is asked for
     from tmcli.records import Run
-    from tmcli.report.html.book import Book
-    from tmcli.report.summary import Group
+    from tmcli.report.books import Books
+    from tmcli.report.html.episodes import Episodes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Html:
     ] = 20_000
 
     @contextmanager
-    def book(self, *, force: bool) -> Iterator[Book | None]:
+    def episodes(self, *, force: bool) -> Iterator[Episodes | None]:
         """Where the episodes wait for the page; None where none is asked for. What cannot be written is
         refused at once, not when all is judged."""
         if self.html is None:
@@ -48,7 +48,7 @@ class Html:
             yield None
             return
         from tmcli import streams
-        from tmcli.report.html import Book
+        from tmcli.report.html import Episodes
         from tmcli.report.html.courses import courses
         from tmcli.report.html.page import check
 
@@ -56,17 +56,17 @@ class Html:
             raise UsageError("--html cannot be stdout", "name a file")
         check()
         streams.check_new(self.html, force=force)
-        with Book(self.limit, courses(self.training or [])) as book:
-            yield book
+        with Episodes(self.limit, courses(self.training or [])) as episodes:
+            yield episodes
 
-    def write(self, book: Book | None, run: Run, groups: Sequence[Group], *, force: bool) -> None:
+    def write(self, episodes: Episodes | None, run: Run, books: Books, *, force: bool) -> None:
         """The page, whole or not at all."""
-        if self.html is None or book is None:
+        if self.html is None or episodes is None:
             return
         from tmcli import console, streams
         from tmcli.report.html import page
 
         with streams.new_file(self.html, force=force) as sink, sink.buffered() as out:
-            for part in page(run, groups, book):
+            for part in page(run, books, episodes):
                 out.write(part)
         console.note(f"the report is {self.html}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 6.2, 3.6
+WIDTH, HEIGHT = 5.2, 3.2
 """Inches of 72 px: read without a magnifier on a telephone, two beside each other on a desk."""
 ROW = 0.27
 """Height of a row of bars or points."""
@@ -271,4 +271,4 @@ def _name(group: Group) -> str:
     'base · seen'
     """
     words = [word for word in group.by.values() if word not in ("-", "")]
-    return " · ".join(words) or "all"
+    return (group.total and _who(group)) or " · ".join(words) or "all"

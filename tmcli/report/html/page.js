@@ -47,6 +47,10 @@ function pretty(text) {
   }
 }
 
+/** Arguments in a line: `title="Emma", n=1`. They come indented by two. */
+const preview = (json) =>
+  /^\{/.test(json) ? oneLine(json.slice(1, json.endsWith("}") ? -1 : undefined).replace(/^ {2}"((?:[^"\\]|\\.)*)": /gm, "$1="), 160) : oneLine(json, 160);
+
 /** An element with attributes and children; texts become text. */
 function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
@@ -154,7 +158,7 @@ function addChoice(name, word, options) {
 
 function passes(row) {
   for (const [name, words] of FILTERS) {
-    if (asked.has(name) && !words(row).includes(asked.get(name))) return false;
+    if (asked.get(name) && !words(row).includes(asked.get(name))) return false;
   }
   return true;
 }
@@ -208,11 +212,16 @@ function settle(some, busy = "") {
 
 // ---- the list -----------------------------------------------------------------------------------
 
-const who = (row) => [row.file, row.policy].filter(Boolean).join(" · ");
+const lastPart = (name) => (/^[./~]/.test(name) ? name.replace(/\/+$/, "").split("/").pop() : name);
+const who = (row) => [...new Set([row.file, lastPart(row.policy)])].filter(Boolean).join(" · ");
 const tagWords = (row) =>
   Object.entries(row.tags)
     .filter(([name, word]) => word !== "-" && !["base", "cells"].includes(name))
-    .map(([name, word]) => (/^\d+$/.test(word) ? `${name} ${word}` : word === "none" ? `no ${name}` : word));
+    .map(([name, word]) => {
+      if (word === "True") return name;
+      if (word === "none" || word === "False") return `no ${name}`;
+      return /^[\d.]+$/.test(word) ? `${name} ${word}` : word;
+    });
 
 function showList() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
@@ -247,8 +256,8 @@ async function showDetail() {
   const other = rows[Number(asked.get("with"))];
   const opened = asked.has("open") && row;
   const compared = opened && asked.has("with") && other;
-  at("browser").classList.toggle("reading", Boolean(opened));
-  at("browser").classList.toggle("comparing", Boolean(compared));
+  section.classList.toggle("reading", Boolean(opened));
+  section.classList.toggle("comparing", Boolean(compared));
   if (!opened) {
     detail.replaceChildren(make("p", { class: "empty" }, "Choose an episode. Keys: j and k for the next and the one before, / to search, Escape to close."));
     return;
@@ -330,7 +339,7 @@ function called(call) {
       "summary",
       null,
       make("span", { class: "name" }, call.readable ? call.name : "a call that could not be read"),
-      make("span", { class: "preview" }, call.readable ? ` ${oneLine(call.arguments, 160)}` : ""),
+      make("span", { class: "preview" }, call.readable ? `(${preview(call.arguments)})` : ""),
       call.ok ? null : chip("error"),
       label ? chip(label) : null,
       make("span", { class: "reply" }, `← ${oneLine(reply, 240)}`),
@@ -452,8 +461,10 @@ function show() {
   before = asked;
   for (const select of at("choices").querySelectorAll("select")) {
     select.value = asked.get(select.name) ?? "";
-    select.classList.toggle("on", asked.has(select.name));
+    select.classList.toggle("on", Boolean(select.value));
   }
+  const on = at("choices").querySelectorAll("select.on").length;
+  at("more").firstElementChild.textContent = on ? `Filters (${on} on)` : "Filters";
   if (document.activeElement !== at("q")) at("q").value = asked.get("q") ?? "";
   if (filterKey(asked) !== filtersBefore) filter();
   else showList();
@@ -524,6 +535,7 @@ async function start() {
     }
   }
   makeFilters();
+  at("more").open = matchMedia("(min-width: 56rem)").matches;
   at("filters").hidden = false;
   at("browser").hidden = false;
   listen();

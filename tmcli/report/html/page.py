@@ -8,18 +8,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 from tmcli.console import safe
 from tmcli.errors import UsageError
 from tmcli.records import Json, Run
-from tmcli.report.html.book import Book
+from tmcli.report.books import Books
 from tmcli.report.html.charts import charts
+from tmcli.report.html.episodes import Episodes
 from tmcli.report.html.view import COLUMNS
+from tmcli.report.matrix import table as matrix_table
 from tmcli.report.summary import Group
-from tmcli.report.table import table
+from tmcli.report.table import Table
 
 NOT_TOLD = {"files"}
 """Options that the page says elsewhere."""
@@ -32,11 +35,12 @@ def check() -> None:
         raise UsageError(f"--html needs {' and '.join(missing)}", "pip install 'tmcli[report]'")
 
 
-def page(run: Run, groups: Sequence[Group], book: Book) -> Iterator[bytes]:
+def page(run: Run, books: Books, episodes: Episodes) -> Iterator[bytes]:
     """Part by part: the file is never whole in memory."""
     import jinja2
     from markupsafe import Markup
 
+    groups = books.summary.groups()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=_shown,
@@ -44,12 +48,16 @@ def page(run: Run, groups: Sequence[Group], book: Book) -> Iterator[bytes]:
     style, script = _text("page.css"), _text("page.js")
     pictures = [
         {"title": chart.title, "note": chart.note, "svg": Markup(chart.svg)}  # noqa: S704 - drawn here
-        for chart in charts(groups, run.metrics, book.faults, book.runs)
+        for chart in charts(groups, run.metrics, episodes.faults, episodes.runs)
     ]
     files = [str(file) for file in run.options.get("files") or []]
-    header, rows = table(groups)
+    first, *further = books.tables()
+    header, rows = first.header, first.rows
+    if matrix := run.metrics.get("matrix"):
+        header_of, lines = matrix_table(matrix)
+        further.append(Table("What drift costs", header_of, [list(line) for line in lines]))
     parts = environment.from_string(_text("page.html")).generate(
-        title=", ".join("stdin" if file == "-" else file for file in files) or "tm eval",
+        title=", ".join("stdin" if file == "-" else PurePath(file).name for file in files) or "tm eval",
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)};"
         " base-uri 'none'; form-action 'none'",
         style=Markup(style),  # noqa: S704 - ours
@@ -61,14 +69,17 @@ def page(run: Run, groups: Sequence[Group], book: Book) -> Iterator[bytes]:
             for row, group in zip(rows, groups, strict=True)
         ],
         n_words=sum(name in groups[0].by for name in header),
+        further=further,
+        notes=books.notes(),
+        warnings=books.warnings(),
         counts=run.counts,
         charts=pictures,
         columns=" ".join(COLUMNS),
-        n=book.n,
-        kept=book.kept,
-        per_block=book.episodes.size,
-        row_blocks=book.rows.lines(),
-        episode_blocks=book.episodes.lines(),
+        n=episodes.n,
+        kept=episodes.kept,
+        per_block=episodes.wholes.size,
+        row_blocks=episodes.rows.lines(),
+        episode_blocks=episodes.wholes.lines(),
         options={name: _told(value) for name, value in run.options.items() if _told(value)},
         versions=run.versions,
     )

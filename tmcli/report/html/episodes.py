@@ -1,8 +1,8 @@
 """The episodes of a report, kept while they are judged: in a temporary file, not in memory.
 
-with Book(limit=10_000) as book:
-    for score in evaluate(book.watch(records), ...):
-        book.add(score, "base")
+with Episodes(limit=10_000) as episodes:
+    for score in evaluate(episodes.watch(records), ...):
+        episodes.add(score, "base")
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tmcli.report.html.faults import kind
 from tmcli.report.html.view import row, whole
 from tmcli.report.transcript import steps
 
-ROWS, EPISODES = 1000, 64
-"""In a block. The list needs all its rows at once; of episodes, few are opened."""
+ROWS, WHOLES = 1000, 64
+"""In a block. The list needs all its rows at once; of whole episodes, few are opened."""
 
 
-class Book:
+class Episodes:
     """At most `limit` episodes to be read; all are counted."""
 
     def __init__(self, limit: int = 20_000, runs: Sequence[Course] = ()) -> None:
@@ -32,7 +32,7 @@ class Book:
         self.n = 0
         """Episodes judged."""
         self.rows = Blocks(ROWS)
-        self.episodes = Blocks(EPISODES, shared="shown")
+        self.wholes = Blocks(WHOLES, shared="shown")
         self.faults: dict[str, Counter[str]] = {}
         """File or policy -> why its calls failed."""
         self._waiting: deque[Trajectory] = deque()
@@ -63,7 +63,7 @@ class Book:
         if self.n > self.limit:
             return
         self.rows.add(row(score, label, trajectory, turns))
-        self.episodes.add(whole(trajectory, score, turns) if trajectory else {"shown": {}})
+        self.wholes.add(whole(trajectory, score, turns) if trajectory else {"shown": {}})
 
     def _played(self, score: Score) -> Trajectory | None:
         """Its trajectory; those before it that got no score (they could not be judged) are forgotten."""
@@ -78,4 +78,4 @@ class Book:
 
     def __exit__(self, *_: object) -> None:
         self.rows.__exit__()
-        self.episodes.__exit__()
+        self.wholes.__exit__()
