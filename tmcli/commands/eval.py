@@ -96,7 +96,6 @@ def run(
         judging.stage(here=not engine.is_ray()) as stage,
         io.open_output(output, to=to, force=force) as out,
         html.episodes(force=force) as episodes,
-        html.episodes(force=force) as episodes,
         played.sources(files, playing, serving, spending, engine, aside, force=force) as sources,
         closing(_judged(sources, weights, aside, engine, stage, provenance, episodes)) as judged,
     ):
