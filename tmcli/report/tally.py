@@ -104,6 +104,8 @@ class Tally:
         self.stops: Counter[str] = Counter()
         self.rows: dict[str, int] = {}
         """Task -> its place in the columns."""
+        self.bases: dict[str, str] = {}
+        """Task -> the one it was made of by drift, where it says so."""
         self.columns = {name: Column() for name in ("accuracy", "calls", "errors")}
 
     def add(self, score: Score) -> None:
@@ -112,7 +114,10 @@ class Tally:
             self.invalid += 1
             return
         self.valid += 1
-        row = self.rows.setdefault(str(score.tags.get("base") or score.task_id), len(self.rows))
+        base = score.tags.get("base")
+        if base:
+            self.bases[score.task_id] = base
+        row = self.rows.setdefault(str(base or score.task_id), len(self.rows))
         columns = self.columns
         for name, value in score.scores.items():
             if isinstance(value, (int, float)):
@@ -127,6 +132,7 @@ class Tally:
         self.valid += other.valid
         self.invalid += other.invalid
         self.stops.update(other.stops)
+        self.bases |= other.bases
         start = len(self.rows)
         rows = [self.rows.setdefault(task, len(self.rows)) for task in other.rows]
         are_new = len(self.rows) == start + len(rows)  # as where no task is in two cells
@@ -203,7 +209,10 @@ class Tally:
         return out
 
     def _passes(self, ks: Sequence[int] | None) -> dict[str, tuple[float, Interval | None]]:
-        """pass@k and pass^k with their intervals, over the tasks with at least k samples."""
+        """pass@k and pass^k with their intervals, over the tasks with at least k samples. Under several
+        drifts a task is not the same one, and its episodes are no samples of it: none are told then."""
+        if len(self.bases) > len(set(self.bases.values())):
+            return {}
         column = self.columns["accuracy"]
         tasks = Counter((int(n), int(c)) for n, c in zip(column.ns, column.sums, strict=True) if n)
         most = max((n for n, _ in tasks), default=0)
