@@ -146,6 +146,9 @@ def test_seeds_scatter() -> None:
     assert (found.mean, found.sd) == pytest.approx((0.6, 0.02))
     half = t_quantile(2) * 0.02 / sqrt(3)
     assert found.interval == pytest.approx((0.6 - half, 0.6 + half))
+    assert (
+        spread([0.0, 0.0, 0.0], is_share=True).interval is None
+    )  # three runs do not prove that none is right
 
 
 # ---- pairs ---------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ class Spread(NamedTuple):
 
     mean: float
     sd: float
-    interval: Interval
+    interval: Interval | None
+    """None where all runs have the same value: so few that scatter in nothing tell no interval."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def spread(values: list[float], *, is_share: bool = False) -> Spread:
     found, interval = clustered(one, values), mean_interval(one, values)
     assert found is not None
     assert interval is not None
+    if found.variance < 1e-24:
+        return Spread(found.mean, 0.0, None)
     if is_share:
         interval = max(0.0, interval[0]), min(1.0, interval[1])
     return Spread(found.mean, sqrt(found.variance * len(values)), interval)
