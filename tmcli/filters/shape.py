@@ -116,6 +116,10 @@ class Task(Struct):
     source: str = ""
 
     @property
+    def extra(self) -> Json:
+        return {}
+
+    @property
     def messages(self) -> Any:
         return value(self.asked)
 
