@@ -93,7 +93,11 @@ def test_a_row_becomes_a_task(tmp_path: Path) -> None:
         check="judge",
         tags={"dataset": "bfcl", "category": "simple_python", "drift": []},
         source="bfcl:simple_python_0",
-        extra={"ground_truth": GOLD["ground_truth"], "names": {"circle_area": "circle.area"}},
+        extra={
+            "ground_truth": GOLD["ground_truth"],
+            "takes": {"circle.area": {"required": ["radius"], "types": {"radius": "float", "unit": "string"}}},
+            "names": {"circle_area": "circle.area"},
+        },
     )
 
 

@@ -6,7 +6,9 @@
 Read are the categories of one question with its own tools: simple, multiple, parallel, parallel_multiple,
 irrelevance, relevance, and their live_ forms. Nothing is run (`{"kind": "simulate"}`): calls are held to
 the schemas. The accepted calls, from `possible_answer/` beside the file, are the record's `ground_truth`,
-under the functions' own names; it is empty where no call is right (irrelevance).
+under the functions' own names; it is empty where no call is right (irrelevance). The record's `takes` says
+what the functions that they name require, and the types of their parameters as they stand in the file: the
+leaderboard's AST match (`score/benchmarks/bfcl.py`) goes by these.
 
 Schemas become JSON Schema as in the leaderboard's own code: `dict` is an object, `float` a number, `tuple` an
 array, and a parameter of a Java or JavaScript function a string that holds the value as that language writes
@@ -128,6 +130,8 @@ def _task(row: Json, accepted: dict[str, Any]) -> Task:
     extra: Json = {}
     if row["id"] in accepted or category.endswith("irrelevance"):
         extra["ground_truth"] = accepted.get(row["id"], [])
+        if takes := _takes(functions, extra["ground_truth"], category):
+            extra["takes"] = takes
     if changed := {name: own for name, own in names.items() if name != own}:
         extra["names"] = changed
     task = new_task(
@@ -142,6 +146,28 @@ def _task(row: Json, accepted: dict[str, Any]) -> Task:
     )
     from_json(to_json(task))  # other people's data: every field is checked
     return task
+
+
+def _takes(functions: list[Any], golds: Any, category: str) -> Json:
+    """Function -> `required`, and `types` (an array with the type of its items): of those that golds name. A
+    simple question has one, however its gold spells it."""
+    named = (
+        {name for gold in golds if isinstance(gold, dict) for name in gold} if isinstance(golds, list) else {}
+    )
+    if golds and "parallel" not in category and "multiple" not in category:
+        named = {functions[0]["name"]}
+    takes: Json = {}
+    for function in functions:
+        if function["name"] in named:
+            parameters = function["parameters"]
+            types = {name: _typed(part) for name, part in _schemas(parameters.get("properties")).items()}
+            takes[function["name"]] = {"required": parameters.get("required") or [], "types": types}
+    return takes
+
+
+def _typed(part: Json) -> Any:
+    kind, items = part.get("type"), part.get("items")
+    return [kind, items["type"]] if isinstance(items, dict) and items.get("type") else kind
 
 
 def _asked(turn: list[Any]) -> list[Json]:

@@ -6,8 +6,9 @@
 `tmdb.json` is read together with its OpenAPI document, `tmdb_oas.json` beside it (or in `../specs/`, as in
 RestBench's repository); a folder is read as all its pairs. Every task has all operations of the document as
 its tools, over `server`, else the document's own. RestBench has no gold answers: the solution is the
-record's `ground_truth`, in the document's spelling (blanks and the names inside braces differ in places).
-Paths that the document does not have are kept, and named in the tag `undocumented`.
+record's `ground_truth`, in the document's spelling (blanks and the names inside braces differ in places), and
+its `path` names the tools of the same. Paths that the document does not have are kept, and named in the tag
+`undocumented`; no tool calls them, so they are null in `path`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def _tasks(path: str, server: str | None) -> Iterator[Task]:
     if not isinstance(rows, list):
         raise InputError("no JSON array of questions", "name RestBench's tmdb.json", source=source.name)
     document = _document(path)
-    known = {_shape(f"{o.method} {o.path}"): f"{o.method} {o.path}" for o in document.operations.values()}
+    known = {
+        _shape(f"{o.method} {o.path}"): (f"{o.method} {o.path}", n) for n, o in document.operations.items()
+    }
 
     def tasks() -> Iterator[Task]:
         for number, row in enumerate(rows, 1):
@@ -79,7 +82,9 @@ def _tasks(path: str, server: str | None) -> Iterator[Task]:
     return tasks()
 
 
-def _task(row: Any, document: Document, known: dict[str, str], server: str | None, name: str) -> Task:
+def _task(
+    row: Any, document: Document, known: dict[str, tuple[str, str]], server: str | None, name: str
+) -> Task:
     query, paths = (row.get(key) if isinstance(row, dict) else None for key in ("query", "solution"))
     if not isinstance(query, str) or not query.strip():
         raise InputError("no question", "correct or drop the row", field="query")
@@ -105,7 +110,10 @@ def _task(row: Any, document: Document, known: dict[str, str], server: str | Non
             **({"undocumented": unknown} if unknown else {}),
         },
         source=name,
-        extra={"ground_truth": [known.get(_shape(path), path.strip()) for path in paths]},
+        extra={
+            "ground_truth": [known.get(_shape(path), (path.strip(), None))[0] for path in paths],
+            "path": [known.get(_shape(path), ("", None))[1] for path in paths],
+        },
     )
     from_json(to_json(task))  # other people's data: every field is checked
     return task

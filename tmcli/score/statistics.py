@@ -13,6 +13,7 @@ from typing import Any
 from tmcli.meter import Price
 from tmcli.prices import price_of
 from tmcli.records import Json, Score, Trajectory
+from tmcli.score.benchmarks import RIGHT, benchmark
 from tmcli.score.calls import repeated
 from tmcli.score.information import gained
 from tmcli.score.parts import Case, Episode, forged_turns, unmended
@@ -104,7 +105,10 @@ def _score(case: Case, parts: Json, reward: float | None, verdicts: Json | None 
     if trajectory.status == "ok":
         answer = parts.get("answer")
         right = None if answer is None else answer == 1.0
-        scores = {**parts, "reward": reward, **{name: counted[name] for name in SCORED}}
+        theirs = benchmark(case)
+        scores = {**parts, **theirs, "reward": reward, **{name: counted[name] for name in SCORED}}
+        if right is None:
+            right = next((theirs[name] == 1.0 for name in RIGHT if name in theirs), None)
         if case.turns.hinted:
             scores["hinted"] = 1.0
         if verdicts:
