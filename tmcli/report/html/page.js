@@ -33,7 +33,7 @@ const oneLine = (text, most) => {
 };
 const number = (value) =>
   value === null || value === undefined ? "unknown" : Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(3)));
-const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 /** JSON with line breaks, where that loses nothing: large numbers and repeated keys stay as they came. */
 function pretty(text) {
@@ -204,7 +204,7 @@ async function filter() {
 
 function settle(some, busy = "") {
   found = inOrder(some);
-  const word = found.length === rows.length ? many(rows.length, "episode") : `${found.length} of ${many(rows.length, "episode")}`;
+  const word = found.length === rows.length ? many(rows.length, "episode") : `${found.length.toLocaleString("en")} of ${many(rows.length, "episode")}`;
   at("found").textContent = busy ? `${word} (${busy})` : word;
   at("found").dataset.busy = busy ? "yes" : "no";
   showList();
@@ -270,6 +270,7 @@ async function showDetail() {
   const second = compared && other.there ? await episode(other) : null;
   if (asked.get("open") !== String(row.number)) return; // another was opened meanwhile
   detail.replaceChildren(...(second ? comparison(first, second) : reading(first)));
+  detail.dataset.number = row.number;
   detail.scrollTop = 0;
 }
 
@@ -504,6 +505,9 @@ function listen() {
     ask({ open: row.dataset.number, with: "" });
     if (matchMedia("(max-width: 56rem)").matches) section.scrollIntoView();
     at("detail").focus({ preventScroll: true });
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.classList?.contains("find")) section.scrollIntoView();
   });
   document.addEventListener("keydown", (event) => {
     if (event.metaKey || event.ctrlKey || event.altKey) return;

@@ -70,7 +70,7 @@ def page(run: Run, books: Books, episodes: Episodes) -> Iterator[bytes]:
         ],
         n_words=sum(name in groups[0].by for name in header),
         further=further,
-        notes=books.notes(),
+        better=_better(run.metrics.get("comparisons") or []),
         warnings=books.warnings(),
         counts=run.counts,
         charts=pictures,
@@ -110,6 +110,16 @@ def _card(group: Group) -> Json:
     }
 
 
+def _better(comparisons: list[Json]) -> list[Json]:
+    """Who won which tasks."""
+    return [
+        {"who": one[who], "than": one[than], "tasks": one[tasks]}
+        for one in comparisons
+        for who, than, tasks in (("b", "a", "won"), ("a", "b", "lost"))
+        if one[tasks]
+    ]
+
+
 def _number(value: float | None, digits: int) -> str | None:
     return None if value is None else f"{value:,.{digits}f}"
 
@@ -125,6 +135,8 @@ def _told(value: Any) -> str:
 
 def _shown(value: Any) -> Any:
     """Control characters are seen, never obeyed: some turn the direction of a whole line."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
     return safe(value) if type(value) is str else value
 
 
