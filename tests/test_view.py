@@ -53,8 +53,8 @@ def agrees(line: bytes) -> bool:
     assert view.calls == made(whole)
     assert view.played == list(played(whole))
     assert view.correct == correct(whole.prediction, of.answer, of.check)
-    assert same(to_json(scored(view.case)), to_json(score_of(judge(whole))))
-    assert scored(slow.case) == scored(view.case)
+    assert same(to_json(scored(view.case())), to_json(score_of(judge(whole))))
+    assert scored(slow.case()) == scored(view.case())
     assert view.said == [message.get("content") or "" for _, message, _ in played(whole)]
     return True
 

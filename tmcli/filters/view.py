@@ -9,6 +9,7 @@ this module does not know, an unknown key even, `records.decode` decides: the tw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,6 +22,11 @@ from tmcli.filters.rounds import Round, calls_of, failures, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
 
 T = TypeVar("T")
+
+
+_BETWEEN = re.compile(r'[][{}:,"\\]')
+_NUMBER = re.compile(r"[-+.e\d]*")
+"""Texts that may be found in the marks between strings, or in a number as orjson writes it."""
 
 
 class once(Generic[T]):  # noqa: N801 - used as a decorator, as `property` is
@@ -148,9 +154,8 @@ class View:
             return shape.names(self._parts.tools)
         return frozenset(tool["function"]["name"] for tool in self.tools)
 
-    @once
     def case(self) -> score.Case:
-        """What it is judged by: `score.Case.of`, and quicker."""
+        """What it is judged by: `score.Case.of`, and quicker. It is not kept, for it keeps the view."""
         calls = calls_of(self)
         try:
             keys = [orjson.dumps(call[1:3], default=repr, option=score.CANONICAL) for call in calls]
@@ -164,13 +169,38 @@ class View:
             any(turn.hint is not UNSET and turn.hint for turn in steps),
             [] if isinstance(self._parts, shape.Line) else score.Turns.of(self.turns).ms,
         )
-        return score.Case.known(self, self.task, calls, keys, turns, self.said, self.names, self.documents)
+        asked = [message.get("content") or "" for message in self.task.messages] if self._whole else []
+        return score.Case.known(
+            self,
+            self.task,
+            calls,
+            keys,
+            turns,
+            self.said,
+            self.names,
+            "\n".join(asked) if self._whole else self.question,
+            self.documents,
+        )
 
-    def documents(self) -> str:
-        """The tools as they were shown, in lower case."""
-        if isinstance(self._parts, shape.Line):
-            return shape.spelled(b"[%b]" % b",".join(self._parts.tools))
-        return orjson.dumps(self.tools).decode().lower()
+    @property
+    def _whole(self) -> bool:
+        """Is it a record, since its line is not usual?"""
+        return not isinstance(self._parts, shape.Line)
+
+    @once
+    def _tools(self) -> str:
+        """As the line has them."""
+        return b",".join(cast(shape.Line, self._parts).tools).decode().lower()
+
+    def documents(self, text: str) -> str:
+        """The tools as they were shown, in lower case; nothing where they surely do not hold this text."""
+        if self._whole:
+            return orjson.dumps(self.tools).decode().lower()
+        # a text within one string is the same in the line, but for escapes; of other ones only orjson knows
+        within_string = not _BETWEEN.search(text) and not _NUMBER.fullmatch(text)
+        if within_string and text not in self._tools and "\\" not in self._tools:
+            return ""
+        return shape.spelled(b"[%b]" % b",".join(cast(shape.Line, self._parts).tools))
 
     @once
     def correct(self) -> bool | None:

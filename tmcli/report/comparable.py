@@ -29,12 +29,17 @@ class Terms:
     simulator: set[bytes] = field(default_factory=set)
     limits: set[bytes] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
+    _last: Any = None
+    """The terms of the episode before: most are the same."""
 
     def add(self, score: Score) -> None:
-        self.judge.add(_told(score.extra.get("judge")))
-        self.simulator.add(_told(score.policy.get("simulate")))
-        self.limits.add(_told(score.policy.get("limits")))
         self.tasks.add(score.task_id)
+        last = score.extra.get("judge"), score.policy.get("simulate"), score.policy.get("limits")
+        if last != self._last or not self.limits:
+            self._last = last
+            self.judge.add(_told(last[0]))
+            self.simulator.add(_told(last[1]))
+            self.limits.add(_told(last[2]))
 
     def says(self, name: str) -> str:
         """One of `FIELDS` in words."""

@@ -46,13 +46,9 @@ def gained(case: Case) -> int:
                 break
     if not learned:
         return 0
-    asked = [message.get("content") or "" for message in case.task.messages]
-    question = "\n".join(asked).lower()
+    question = case.question.lower()
     new = [fact for fact in learned if not shows(question, fact)]
-    if not new:
-        return 0
-    documents = case.documents()
-    return sum(not shows(documents, fact) for fact in new)
+    return sum(not shows(case.documents(fact), fact) for fact in new)
 
 
 def facts(arguments: Any) -> Iterator[str]:

@@ -96,21 +96,25 @@ class Case:
     """What the model wrote, turn by turn, of those that were played."""
     tools: frozenset[str]
     """Names of the tools that were shown."""
-    documents: Callable[[], str]
-    """The tools as they were shown, in lower case."""
+    question: str
+    """All messages of the task."""
+    documents: Callable[[str], str]
+    """The tools as they were shown, in lower case; nothing where they surely do not hold this text."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
+        task = task or task_of(trajectory)
         calls = made(trajectory)
         return cls.known(
             trajectory,
-            task or task_of(trajectory),
+            task,
             calls,
             [call.key for call in calls],
             Turns.of(trajectory.turns),
             [message.get("content") or "" for _, message, _ in played(trajectory)],
             frozenset(tool["function"]["name"] for tool in trajectory.tools),
-            lambda: orjson.dumps(trajectory.tools).decode().lower(),
+            "\n".join([message.get("content") or "" for message in task.messages]),
+            lambda _: orjson.dumps(trajectory.tools).decode().lower(),
         )
 
     @classmethod
@@ -123,12 +127,13 @@ class Case:
         turns: Turns,
         said: list[str],
         tools: frozenset[str],
-        documents: Callable[[], str],
+        question: str,
+        documents: Callable[[str], str],
     ) -> Case:
         """Of an episode that was read in another way."""
         news = fresh(calls, keys)
         marks = labels(calls, episode.prediction, keys, news)
-        return cls(episode, task, calls, keys, news, marks, turns, said, tools, documents)
+        return cls(episode, task, calls, keys, news, marks, turns, said, tools, question, documents)
 
 
 class Part(NamedTuple):
@@ -221,9 +226,8 @@ def _paid(case: Case, i: int) -> bool:
 
 def _known(case: Case, i: int) -> str:
     """What the question and the calls before the i-th held."""
-    asked = [message.get("content") or "" for message in case.task.messages]
     before = [text for call in case.calls[:i] for text in (*values(call.arguments), call.reply or "")]
-    return "\n".join([*asked, *before])
+    return "\n".join([case.question, *before])
 
 
 def _worked(case: Case, i: int) -> Iterator[Made]:

@@ -60,7 +60,7 @@ def evaluate(
 
 def _score(record: Episode, weights: Mapping[str, float] | None) -> Score:
     if isinstance(record, View):
-        return score_of_case(record.case, weights)
+        return score_of_case(record.case(), weights)
     if isinstance(record, Trajectory):
         return score_of_case(Case.of(record, task_in(record)), weights, verdicts_of(record))
     if isinstance(record, Score):

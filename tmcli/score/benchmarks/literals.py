@@ -4,8 +4,8 @@
     javascript("{'key': true}", "dict")                                     # {"key": True}
 
 The rules are those of the leaderboard's converters (`eval_checker/ast_eval/type_convertor` of `bfcl-eval`
-2026.3.23), pattern by pattern: a text that does not fit its type stays a text. So that no text takes for ever,
-here one also stays a text that has more than `LONGEST` characters or `WIDEST` blanks in a row, or is a
+2026.3.23), pattern by pattern: a text that does not fit its type stays a text. So that none takes for
+ever, here one also stays a text that has more than `LONGEST` characters or `WIDEST` blanks in a row, or is a
 JavaScript array of arrays over several lines with more than `DEEPEST` brackets.
 """
 
