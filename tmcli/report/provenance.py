@@ -157,5 +157,5 @@ def _toolbox(name: str) -> str:
 
     try:
         return digest([name, toolbox.load(name).digest])
-    except TmError:
+    except (TmError, OSError):  # a name that no file system takes is no toolbox either
         return ""
