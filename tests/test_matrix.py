@@ -20,6 +20,7 @@ from tmcli.errors import UsageError
 from tmcli.records import Json, Score, Task, Trajectory, decode
 from tmcli.report.matrix import Matrix, curves, drawn, table
 from tmcli.steps.matrix import cells, kinds_of, strengths_of
+from tmcli.steps.tools.scaffold import start
 
 KINDS = [*drift.KINDS, "all"]
 WORDS = [f"{kind}@{strength}" for kind in KINDS for strength in ("0.5", "1")]
@@ -125,7 +126,7 @@ def test_a_row_is_the_mean_of_its_cell_and_of_the_differences(n: int, samples: i
         shares = [sum(right[cell, base]) / samples for base in range(n)]
         before = [sum(right["none", base]) / samples for base in range(n)]
         assert row["accuracy"] == pytest.approx(sum(shares) / n)
-        assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+        assert row["interval"][0] - 1e-12 <= row["accuracy"] <= row["interval"][1] + 1e-12
         assert (row["n"], row["tasks"], row["changed"]) == (n * samples, n, 0 if cell == "none" else n)
         if cell == "none":
             assert row["difference"] is None
@@ -257,6 +258,19 @@ def test_a_stopped_matrix_goes_on(tm: Tm, tmp_path: Path) -> None:
     assert run_record(rest.stdout)["metrics"] == run_record(whole.stdout)["metrics"]
 
 
+def test_a_matrix_over_a_toolbox_of_ones_own(tm: Tm, tmp_path: Path) -> None:
+    start(str(tmp_path / "mybox"))
+    done = tm("eval", "--policy", "scripted", "--matrix", "--tasks", "mybox", "-n", "3", "--drift", "stale")
+    assert done.returncode == 0, done.stderr
+    matrix = run_record(done.stdout)["metrics"]["matrix"]
+    assert [(row["set"], row["kind"], row["strength"], row["n"]) for row in matrix] == [
+        ("mybox", "none", 0.0, 3),
+        ("mybox", "stale", 0.5, 3),
+        ("mybox", "stale", 1.0, 3),
+    ]
+
+
+@pytest.mark.slow
 def test_a_matrix_over_tools_of_ones_own(tm: Tm, tmp_path: Path) -> None:
     (tmp_path / "mytools.py").write_text(
         "def double(number: int) -> int:\n"

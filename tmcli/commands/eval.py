@@ -24,8 +24,7 @@ from tmcli.commands.options.repeating import Repro, command_line, repeat
 from tmcli.errors import InputError, RunError, did_you_mean
 from tmcli.records import AnyRecord, Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.books import Books
-from tmcli.report.matrix import Matrix, drawn
-from tmcli.report.matrix import table as matrix_table
+from tmcli.report.matrix import drawn
 from tmcli.report.provenance import Provenance
 from tmcli.steps.eval import Episode, evaluate, labelled, scored, seen
 
@@ -90,7 +89,7 @@ def run(
     evaluating = played.grouped(evaluating)
     weights, limits = evaluating.weights(), evaluating.limits()
     books = evaluating.books(files or [], force=force)
-    matrix, provenance = Matrix(), Provenance()
+    provenance = Provenance()
     with (
         open_rejects(skip_invalid, rejects, force=force) as aside,
         judging.stage(here=not engine.is_ray()) as stage,
@@ -101,7 +100,6 @@ def run(
     ):
         for label, score in judged:
             books.add(score, label)
-            matrix.add(score, label)
             provenance.add(score, label)
             if episodes is not None:
                 episodes.add(score, label)
@@ -112,16 +110,14 @@ def run(
                 "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
             )
         books.comparisons()  # which refuses before anything is written
-        rows = matrix.rows()
         asked: Json = {"files": played.kept(sources), "arguments": command_line(context)}
         asked |= {"by": books.summary.by, "k": books.summary.ks, "reward": weights}
-        told = stage.told() | ({"matrix": rows} if rows else {})
-        record = _record(asked, books, told, monotonic() - started)
+        record = _record(asked, books, stage.told(), monotonic() - started)
+        record = played.noted(record, provenance.rows())
         if not evaluating.scores:
-            out.write(played.noted(record, provenance.rows()))
+            out.write(record)
         html.write(episodes, record, books, force=force)
     _tell(books, evaluating)
-    _draw(rows)
     outcomes = books.checked(limits)
     evaluating.write(books, outcomes)
     failures = [one.says for one in outcomes if not one.ok]
@@ -151,16 +147,10 @@ def _tell(books: Books, evaluating: Evaluating) -> None:
         console.warn(warning)
     for one in books.tables():
         console.table(one.title, one.header, one.rows)
+    if (rows := books.matrix.rows()) and not console.settings.quiet:
+        console.write(drawn(rows, min(shutil.get_terminal_size().columns, 100)))
     for note in books.notes():
         console.note(note)
-
-
-def _draw(rows: list[Json]) -> None:
-    """What drift costs, where a matrix was played: rows, and the curves of them."""
-    if not rows or console.settings.quiet:
-        return
-    console.table("", *matrix_table(rows))
-    console.write(drawn(rows, min(shutil.get_terminal_size().columns, 100)))
 
 
 # ---- what is judged ------------------------------------------------------------------------------

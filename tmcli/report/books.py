@@ -18,6 +18,8 @@ from tmcli.errors import UsageError
 from tmcli.records import Json, Score
 from tmcli.report.comparable import Terms, differing, refuse
 from tmcli.report.compare import Comparison, by_group, compare
+from tmcli.report.matrix import Matrix
+from tmcli.report.matrix import table as matrix_table
 from tmcli.report.seeds import Family, families
 from tmcli.report.summary import Cell, Summary, order
 from tmcli.report.table import Table, comparison_table, seeds_table, table, told
@@ -48,11 +50,13 @@ class Books:
         self.anyway = anyway
         self.together = together
         self.cases = cases
+        self.matrix = Matrix()
         self.terms: dict[str, Terms] = {}
         self._comparisons: dict[str, Comparison] | None = None
 
     def add(self, score: Score, file: str = "") -> None:
         self.summary.add(score, file)
+        self.matrix.add(score, file)
         if file not in self.terms:
             self.terms[file] = Terms()
         self.terms[file].add(score)
@@ -90,6 +94,8 @@ class Books:
         out = self.summary.metrics()
         if seeds := self.families():
             out["seeds"] = [family.to_json() for family in seeds]
+        if rows := self.matrix.rows():
+            out["matrix"] = rows
         if self.compares:
             first = next(iter(self.terms))
             out["comparisons"] = [
@@ -98,10 +104,12 @@ class Books:
         return out
 
     def tables(self) -> list[Table]:
-        """The rows, then what seeds and comparisons add."""
+        """The rows, then what drift, seeds and comparisons add."""
         first = next(iter(self.terms))
+        drifts = self.matrix.rows()
         return [
             Table("", *table(self.summary.groups())),
+            *([Table("under drift", *matrix_table(drifts))] if drifts else []),
             *(seeds_table(family) for family in self.families()),
             *(comparison_table(first, other, one) for other, one in self.comparisons().items()),
         ]

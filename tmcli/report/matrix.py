@@ -89,18 +89,25 @@ class Matrix:
 
     def __init__(self) -> None:
         self.cells: dict[Place, Cell] = {}
+        self._rows: list[Json] | None = None
 
     def add(self, score: Score, file: str = "") -> None:
         """`file` labels the source where there are several. A score whose task tells no cells is none."""
         cells, base = score.tags.get("cells"), score.tags.get("base")
         if not isinstance(cells, list) or not isinstance(base, str):
             return
+        self._rows = None
         policy, name = str(score.policy.get("name", "-")), str(score.tags.get("set", "-"))
         for cell in map(str, cells):
             self.cells.setdefault((file, policy, name, cell), Cell()).add(score, base)
 
     def rows(self) -> list[Json]:
         """By set and kind as they came, from weak to strong; the plain cell first in its set."""
+        if self._rows is None:
+            self._rows = self._made()
+        return self._rows
+
+    def _made(self) -> list[Json]:
         places = list(self.cells)
         first = {word: i for i, word in reversed(list(enumerate(_kind(place[3]) for place in places)))}
         lead = list(dict.fromkeys(place[:3] for place in places))
@@ -123,12 +130,12 @@ class Matrix:
         return out
 
 
-def table(rows: Sequence[Json]) -> tuple[list[str], list[list[str]]]:
+def table(rows: Sequence[Json]) -> tuple[list[str], list[list[object]]]:
     """Columns and lines for a terminal."""
     lead = [name for name in ("file", "policy", "set") if any(name in row for row in rows)]
     columns = [*lead, "drift", "strength", "n", "accuracy", "95 %", "difference", "95 %", "p"]
     columns += ["calls", "errors"]
-    lines = [
+    lines: list[list[object]] = [
         [
             *(str(row.get(name, "")) for name in lead),
             row["kind"],
