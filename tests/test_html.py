@@ -18,7 +18,7 @@ from browser import chromium
 from conftest import Tm
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import records
+from shell import pipe, records
 from trajectories import call, fault, lines, task, trajectory, turn
 
 from tmcli.records import Trajectory
@@ -140,12 +140,12 @@ def test_the_page_says_what_the_table_says_and_loads_nothing(tm: Tm, tmp_path: P
     assert "rl less base" in text
     for title in ("Accuracy", "Cost and accuracy", "Calls by phase", "Errors of tool calls"):
         assert f"<h3>{title}</h3>" in text
-    page = Page(text)
-    assert not set(page.tags) & {"link", "img", "iframe", "object", "embed", "base", "audio", "video"}
-    assert not [name for name, _ in page.attributes if name in ("src", "style", "srcset", "action")]
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert all((value or "").startswith("#") for name, value in page.attributes if name == "href")
-    policy = next(value or "" for name, value in page.attributes if (value or "").startswith("default-src"))
+    parsed = Page(text)
+    assert not set(parsed.tags) & {"link", "img", "iframe", "object", "embed", "base", "audio", "video"}
+    assert not [name for name, _ in parsed.attributes if name in ("src", "style", "srcset", "action")]
+    assert not [name for name, _ in parsed.attributes if name.startswith("on")]
+    assert all((value or "").startswith("#") for name, value in parsed.attributes if name == "href")
+    policy = next(value or "" for name, value in parsed.attributes if (value or "").startswith("default-src"))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
     rows = [row for one in unpacked(text, "row-block") for row in one["values"]]
@@ -281,14 +281,20 @@ def browser(folder: Path) -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Path:
+    """Two policies, 90 tasks."""
+    (folder / "base.jsonl").write_text(lines(*episodes(90, "direct")))
+    (folder / "rl.jsonl").write_text(lines(*episodes(90)))
+    made = pipe("tm eval base.jsonl rl.jsonl --html report.html", folder, {})
+    assert made.returncode == 0, made.stderr
+    return folder / "report.html"
+
+
 @pytest.fixture
-def report(tm: Tm, tmp_path: Path, browser: Any) -> Iterator[Any]:
-    """The browser with a page of two policies, ready; it must have nothing to complain about."""
-    (tmp_path / "base.jsonl").write_text(lines(*episodes(90, "direct")))
-    (tmp_path / "rl.jsonl").write_text(lines(*episodes(90)))
-    result = tm("eval", "base.jsonl", "rl.jsonl", "--html", "report.html")
-    assert result.returncode == 0, result.stderr
-    opened(browser, tmp_path / "report.html")
+def report(page: Path, browser: Any) -> Iterator[Any]:
+    """The browser with that page, new and ready; it must have nothing to complain about."""
+    opened(browser, page)
     yield browser
     assert browser.get_log("browser") == []
 
@@ -484,8 +490,7 @@ def test_the_policy_lets_nothing_run(report: Any) -> None:
     assert "Content Security Policy" in said
 
 
-def test_light_dark_and_telephone(report: Any, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
+def test_light_dark_and_telephone(report: Any, page: Path, tmp_path: Path) -> None:
     ground = "return getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
     light = report.execute_script(ground)
     pictures = "return getComputedStyle(document.querySelector('figure svg text')).fill"
@@ -502,7 +507,7 @@ def test_light_dark_and_telephone(report: Any, tmp_path: Path) -> None:
         opened(phone, page, "#open=3")
         until(phone, "document.querySelectorAll('#detail .step').length > 0")
         assert not phone.find_element("id", "list").is_displayed(), "one thing at a time"
-        phone.find_element("css selector", ".back").click()
+        phone.find_element("css selector", ".back").send_keys("\n")
         until(phone, "!asked.has('open')")
         assert phone.find_element("id", "list").is_displayed()
         assert phone.get_log("browser") == []
