@@ -180,6 +180,7 @@ async function filter() {
   const needle = (asked.get("q") ?? "").trim().toLowerCase();
   const passing = rows.filter(passes);
   if (!needle) return settle(passing);
+  at("found").dataset.busy = "yes";
   const hits = new Set(passing.filter((row) => holds(row, needle)));
   const rest = new Map();
   for (const row of passing) {
