@@ -39,8 +39,9 @@ def test_questions_become_tasks(tmp_path: Path) -> None:
     assert one.env == {"kind": "http", "openapi": str(tmp_path / "x_oas.json")}
     assert (one.answer, one.check, one.source) == ([], "judge", "restbench:x.json:1")
     assert one.tags == {"dataset": "restbench", "hops": 1, "drift": []}
-    assert one.extra == {"ground_truth": ["GET /a"]}
-    assert two.extra == {"ground_truth": ["GET /a", "POST /a/{a_id}/b", "GET /c"]}
+    assert one.extra == {"ground_truth": ["GET /a"], "path": ["get_a"]}
+    assert two.extra["ground_truth"] == ["GET /a", "POST /a/{a_id}/b", "GET /c"]
+    assert two.extra["path"] == ["get_a", "post_a_a_id_b", None]
     assert two.tags["undocumented"] == ["GET /c"]
     assert none.tags["hops"] == 0
     assert from_json(to_json(two)) == two

@@ -90,8 +90,16 @@ def test_a_row_becomes_a_task(tmp_path: Path) -> None:
             "life_dates": ["4 May 1203"],
             "digit_sum": ["10"],
         },
-        tags={"dataset": "toolhop", "answer_type": "number", "domain": "genealogy", "hops": 3, "drift": []},
+        tags={
+            "dataset": "toolhop",
+            "scenario": "free",
+            "answer_type": "number",
+            "domain": "genealogy",
+            "hops": 3,
+            "drift": [],
+        },
         source="toolhop:ToolHop.json:202",
+        extra={"ground_truth": ["15.0"]},
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Task
 
-IMPORTERS = ("bfcl", "ftrl", "restbench", "stabletoolbench", "toolhop")
+IMPORTERS = ("bfcl", "ftrl", "restbench", "rotbench", "stabletoolbench", "toolhop")
 """The data sets: the modules beside this one."""
 
 SERVED = ("restbench", "stabletoolbench")
@@ -29,8 +29,10 @@ SERVED = ("restbench", "stabletoolbench")
 def read(name: str, path: str | None, server: str | None = None) -> Iterator[Task]:
     """The tasks of a data set; without `path` those that an installed package of it brings.
 
-    Raises `UsageError` for a data set nobody knows, a file that is due, or a server that is not.
+    `NAME:SCENARIO` where the module has `SCENARIOS`. Raises `UsageError` for a data set or a scenario nobody
+    knows, a file that is due, or a server that is not.
     """
+    name, colon, scenario = name.partition(":")
     if name not in IMPORTERS:
         raise UsageError(f"no data set is named {name!r}", did_you_mean(name, IMPORTERS))
     if server is not None and name not in SERVED:
@@ -40,5 +42,11 @@ def read(name: str, path: str | None, server: str | None = None) -> Iterator[Tas
         if not hasattr(module, "installed"):
             raise UsageError(f"--from {name} needs a file", f"write: tm tasks --from {name} FILE")
         return chain.from_iterable(module.read(found) for found in module.installed())
+    if colon:
+        known = getattr(module, "SCENARIOS", ())
+        if scenario not in known:
+            raise UsageError(f"{name} has no scenario {scenario!r}", did_you_mean(scenario, known))
+        asked: Iterator[Task] = module.read(path, scenario)
+        return asked
     tasks: Iterator[Task] = module.read(path, server) if name in SERVED else module.read(path)
     return tasks

@@ -8,6 +8,11 @@ scorer these ways are not kept: to look into the last tool reply as well; to str
 ends of gold and answer, so that any text with a 1 answers `100` (here only a final `.0` of a gold goes); and
 to miss a gold that has a comma. A sub-answer is a sub-goal of the tool of its sub-question.
 
+The papers ask in three scenarios: `free` (the default), `mandatory` (`--from toolhop:mandatory`: the question
+demands that tools be called) and `direct` (no tools at all). The tag `scenario` says which. FTRL's scorer,
+which `tm eval` follows for `toolhop`, takes the gold as it stands in the file: where it differs from the
+`answer`, it is the record's `ground_truth`.
+
 JSON lines of such rows are read as well. An array is held in memory while it is read (ToolHop's: 20 MB).
 """
 
@@ -27,8 +32,12 @@ from tmcli import streams
 from tmcli.errors import InputError
 from tmcli.records import Task, from_json, new_task, to_json
 
+SCENARIOS = ("free", "mandatory", "direct")
+DEMAND = "\n\nYou must call a tool at every step: do not use your own knowledge."
+"""What FTRL's scorer asks for in the scenario `mandatory`, in our words."""
 
-def read(path: str) -> Iterator[Task]:
+
+def read(path: str, scenario: str = SCENARIOS[0]) -> Iterator[Task]:
     """The tasks of a file, or of stdin (`-`)."""
     source = streams.open_source(path)
 
@@ -36,7 +45,7 @@ def read(path: str) -> Iterator[Task]:
         try:
             for number, row in _rows(source):
                 try:
-                    yield _task(row, Path(source.name).name, number)
+                    yield _task(row, Path(source.name).name, number, scenario)
                 except InputError as error:
                     raise error.at(source.name, number) from error
         finally:
@@ -65,8 +74,8 @@ def _json(data: bytes, name: str, number: int) -> Any:
         raise InputError(f"not JSON: {error.msg}", "get the file again", source=name, line=number) from error
 
 
-def _task(row: Any, file: str, number: int) -> Task:
-    tools = _part(row, "tools", dict)
+def _task(row: Any, file: str, number: int, scenario: str) -> Task:
+    tools = _part(row, "tools", dict) if scenario != "direct" else {}
     sources = _part(row, "functions", list)
     # the same tool may serve two sub-questions: it is shown once, as it stands last
     schemas = {_named(schema, f"tools.{asked}"): schema for asked, schema in tools.items()}
@@ -75,21 +84,26 @@ def _task(row: Any, file: str, number: int) -> Task:
     for asked, answer in answers.items():
         if asked in tools:
             subgoals.setdefault(tools[asked]["name"], []).append(_gold(answer))
+    gold = _gold(row.get("answer"))
+    raw = str(row["answer"])
+    asked = _part(row, "question", str) + (DEMAND if scenario == "mandatory" else "")
     task = new_task(
-        messages=[{"role": "user", "content": _part(row, "question", str)}],
+        messages=[{"role": "user", "content": asked}],
         tools=[{"type": "function", "function": schema} for schema in schemas.values()],
         env={"kind": "python", "codes": {name: _source(name, sources) for name in schemas}},
-        answer=[_gold(row.get("answer"))],
+        answer=[gold],
         check="contains",
-        subgoals=subgoals,
+        subgoals=subgoals or None,
         tags={
             "dataset": "toolhop",
+            "scenario": scenario,
             **({"answer_type": kind} if isinstance(kind := row.get("answer_type"), str) else {}),
             **({"domain": domain.lower()} if isinstance(domain := row.get("domain"), str) else {}),
             "hops": len(answers),
             "drift": [],
         },
         source=f"toolhop:{file}:{row.get('id', number)}",
+        extra={"ground_truth": [raw]} if raw != gold else {},
     )
     from_json(to_json(task))  # other people's data: every field is checked
     return task
