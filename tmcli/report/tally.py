@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tmcli.records import Json, Score
 from tmcli.report.judged import noise
 from tmcli.report.statistics import Interval, mean_interval, pass_at_k, pass_hat_k, share_interval
+from tmcli.score.benchmarks import NAMES
 from tmcli.score.verdicts import NTH, SOPR
 
 MEANS = (
@@ -54,10 +55,10 @@ TOTALS = ("calls", "tokens", "cost", "seconds")
 APART = {"answer", "hinted", *(name for pair in RATIOS.values() for name in pair)} - {"calls"}
 """Numbers that are told by other names: as the accuracy, and as shares."""
 
-METRICS = ("accuracy", *MEANS, SOPR, *RATIOS)
+METRICS = ("accuracy", *MEANS, SOPR, *RATIOS, *NAMES)
 """What may have a threshold, besides the parts of the reward, `pass@K` and `pass^K`."""
 
-SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", SOPR, *RATIOS}
+SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", SOPR, *RATIOS, *NAMES} - {"path_extra"}
 """Metrics between 0 and 1, and so their intervals."""
 
 PASSES: dict[str, Callable[[int, int, int], float]] = {"pass@": pass_at_k, "pass^": pass_hat_k}
