@@ -20,6 +20,7 @@ from tmcli import score
 from tmcli.filters import shape
 from tmcli.filters.rounds import Round, calls_of, failures, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
+from tmcli.score.information import shows
 
 T = TypeVar("T")
 
@@ -198,7 +199,7 @@ class View:
             return orjson.dumps(self.tools).decode().lower()
         # a text within one string is the same in the line, but for escapes; of other ones only orjson knows
         within_string = not _BETWEEN.search(text) and not _NUMBER.fullmatch(text)
-        if within_string and text not in self._tools and "\\" not in self._tools:
+        if within_string and not shows(self._tools, text) and "\\" not in self._tools:
             return ""
         return shape.spelled(b"[%b]" % b",".join(cast(shape.Line, self._parts).tools))
 

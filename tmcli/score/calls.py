@@ -196,11 +196,19 @@ def _in_word(letter: str) -> bool:
 
 def values(arguments: Any) -> Iterator[str]:
     """The texts and numbers in an argument object, however deep."""
-    if isinstance(arguments, (dict, list)):
-        for value in arguments.values() if isinstance(arguments, dict) else arguments:
-            yield from values(value)
-    elif isinstance(arguments, (str, int, float)) and not isinstance(arguments, bool):
-        yield str(arguments).strip()
+    out: list[str] = []
+    _collect(arguments, out)
+    return iter(out)
+
+
+def _collect(value: Any, out: list[str]) -> None:
+    if isinstance(value, str):
+        out.append(value.strip())
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _collect(item, out)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        out.append(str(value))
 
 
 def repeated(calls: list[Made], keys: list[bytes] | None = None) -> int:

@@ -58,19 +58,25 @@ def facts(arguments: Any) -> Iterator[str]:
     >>> list(facts({"Title": "Emma", "page": {"from": 3}, "note": "-", "all": True}))
     ['title', 'emma', 'page', 'from', '3', 'note', 'all']
     """
-    if isinstance(arguments, str):
-        fact = arguments.strip().lower()
-        if any(map(str.isalnum, fact)):
-            yield fact
-    elif isinstance(arguments, dict):
-        for name, value in arguments.items():
-            yield from facts(name)
-            yield from facts(value)
-    elif isinstance(arguments, list):
-        for value in arguments:
-            yield from facts(value)
-    elif isinstance(arguments, int | float) and not isinstance(arguments, bool):
-        yield str(arguments)
+    out: list[str] = []
+    _collect(arguments, out)
+    return iter(out)
+
+
+def _collect(value: Any, out: list[str]) -> None:
+    if isinstance(value, str):
+        fact = value.strip().lower()
+        if fact.isalnum() or any(map(str.isalnum, fact)):
+            out.append(fact)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _collect(name, out)
+            _collect(item, out)
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, out)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        out.append(str(value))
 
 
 def shows(text: str, fact: str) -> bool:
