@@ -1,9 +1,9 @@
-"""What published scorers compute, written again from their sources for dialogues as they have them: apart from
-the code of tm that they check.
+"""What published scorers compute, written again from their sources for dialogues as they have them: apart
+from the code of tm that they check.
 
 FTRL: `Code/evaluation/evaluation_{self,toolhop,rotbench}.py` and `answer_verify` of `Code/utils/utils.py`.
-RoTBench: `Code/Evaluation/evaluate.py`, for its form of Thought and Action. DRAFT: the author's `is_in_order` for
-RestBench (thread 3 of quchangle1/DRAFT).
+RoTBench: `Code/Evaluation/evaluate.py`, for its form of Thought and Action. DRAFT: the author's `is_in_order`
+for RestBench (thread 3 of quchangle1/DRAFT).
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from tmcli.records import Json
 
 def verified(said: str, gold: str) -> bool:
     said = said.lower().replace(",", "").strip()
-    for piece in gold.split(", "):
-        if piece.lower().replace(",", "").strip() not in said:
-            return False
-    return True
+    return all(piece.lower().replace(",", "").strip() in said for piece in gold.split(", "))
 
 
 def ftrl(messages: list[Json], unsolved: dict[str, list[str]]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""The metrics of other people's benchmarks against their own scorers, and through records as `tm eval` reads them."""
+"""Metrics of other people's benchmarks: against their own scorers, and through the records of episodes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ import pytest
 import scorers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import ModelServer, say, text
+from servers import call as asked
+from shell import pipe, records
 from trajectories import call, fault, trajectory, turn
 
 from tmcli import drift, importers
 from tmcli.importers import rotbench as rotbench_file
 from tmcli.importers import toolhop as toolhop_file
-from tmcli.records import Json, Trajectory, encode, new_task, to_json
+from tmcli.records import Json, encode, new_task, to_json
 from tmcli.score import Case, judge, made, score_of, solve
 from tmcli.score.benchmarks import NAMES, benchmark, restbench, rotbench, toolhop
 from tmcli.score.benchmarks.bfcl import accepts
@@ -330,12 +333,20 @@ def test_other_tasks_have_none_of_them() -> None:
     assert benchmark(Case.of(odd)) == {}
 
 
-def test_golds_are_kept_in_the_record_and_never_shown() -> None:
-    from tmcli import prompts
-
-    task = bfcl_task("simple_python", **GOLD, secret="XYZZY")
-    played: Trajectory = trajectory([turn("execution", area(5))], task=to_json(task))
-    assert b"XYZZY" in encode(played)
-    shown = json.dumps([prompts.__doc__, task.messages, task.tools])
-    assert "ground_truth" not in shown
-    assert "XYZZY" not in shown
+def test_golds_are_kept_in_the_record_and_never_shown(tmp_path: Path) -> None:
+    golds = {**GOLD, "ground_truth": [{"circle.area": {"radius": [5.0, 987654321.5]}}]}
+    task = bfcl_task("simple_python", path=["XYZZY"], ends="XYZZY", **golds)
+    (tmp_path / "tasks.jsonl").write_bytes(encode(task) + b"\n")
+    with ModelServer(say(asked("circle_area", '{"radius": 5}')), text("<answer>done</answer>")) as server:
+        got = pipe(
+            f"tm rollout --tasks tasks.jsonl --policy m@{server.url} > t.jsonl; tm eval t.jsonl", tmp_path, {}
+        )
+        sent = json.dumps(server.requests, default=str)
+    assert got.returncode == 0, got.stderr
+    assert "How large is it?" in sent
+    assert "XYZZY" not in sent
+    assert "987654321" not in sent
+    (played,) = records((tmp_path / "t.jsonl").read_bytes())
+    assert played["task"]["ground_truth"] == golds["ground_truth"]
+    (score,) = (row for row in records(got.stdout) if row["kind"] == "score")
+    assert (score["correct"], score["scores"]["bfcl"]) == (True, 1.0)

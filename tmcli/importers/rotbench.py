@@ -9,8 +9,8 @@
 
 The last turn is the accepted next calls, the record's `ground_truth`. Those before it (files of the third
 turn) are part of the question, as native calls. Its prompt stays out, with its form of Thought and Action.
-The last tool ends the task and the last but one asks the user, whatever they are named: `ends` and `asks` say it,
-for RoTBench's rule (`score/benchmarks/rotbench.py`). Nothing is run (`{"kind": "simulate"}`).
+The last tool ends the task and the last but one asks the user, whatever they are named: `ends` and `asks`
+say it, for RoTBench's rule (`score/benchmarks/rotbench.py`). Nothing is run (`{"kind": "simulate"}`).
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _is_variable(value: Any, accepted: list[Any], due: type, inner: type | None)
     return True if of_golds is type(value) else None
 
 
-def _items_fit(value: list[Any], accepted: Any, inner: type) -> bool:
+def _items_fit(value: Any, accepted: Any, inner: type) -> bool:
     if not isinstance(accepted, list):
         return True
     return all(_is_variable(item, accepted, inner, None) is not None for item in value)

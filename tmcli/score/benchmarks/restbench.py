@@ -12,7 +12,7 @@ answer is right there was said by people.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tmcli.records import Json
 
@@ -25,7 +25,7 @@ def path(called: Sequence[str], golds: Sequence[str | None]) -> Json:
     >>> path(["search"], ["search", None])
     {'path': 0.0, 'path_any_order': 0.0, 'path_extra': None}
     """
-    rest = iter(called)
+    rest: Iterator[str | None] = iter(called)
     is_ordered = all(gold in rest for gold in golds)
     is_there = not Counter(golds) - Counter(called)
     return {
