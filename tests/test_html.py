@@ -7,11 +7,13 @@ import gzip
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from browser import chromium
@@ -24,7 +26,9 @@ from trajectories import call, fault, lines, task, trajectory, turn
 from tmcli.records import Trajectory
 from tmcli.report.diff import aligned
 from tmcli.report.html.blocks import Blocks
+from tmcli.report.html.charts import charts
 from tmcli.report.html.faults import KINDS, kind
+from tmcli.report.summary import Group
 from tmcli.report.transcript import Step
 from tmcli.score import Made
 
@@ -95,11 +99,9 @@ def episodes(n: int, policy: str = "scripted", sample: int = 0) -> list[Trajecto
             turns = turns[1:]
         given = None if wrong else f"{i} shelves"
         tags = {"hops": 1 + i % 2}
-        out.append(
-            trajectory(
-                turns, task=task(i, tags=tags), sample=sample, prediction=given, policy={"name": policy}
-            )
-        )
+        spent = {"prompt_tokens": 90, "completion_tokens": 10 * len(turns), "turns": len(turns)}
+        more = {"prediction": given, "policy": {"name": policy}, "usage": spent}
+        out.append(trajectory(turns, task=task(i, tags=tags), sample=sample, **more))
     return out
 
 
@@ -191,7 +193,7 @@ def test_the_robustness_curve(tm: Tm, tmp_path: Path) -> None:
     assert records(result.stdout)[0]["metrics"]["matrix"]
     text = (tmp_path / "r.html").read_text()
     assert "<h3>Robustness</h3>" in text
-    assert "What drift costs" in text
+    assert "under drift" in text
 
 
 def test_scores_alone_make_a_page(tm: Tm, tmp_path: Path) -> None:
@@ -265,6 +267,33 @@ def test_what_is_packed_is_unpacked(values: list[Any], same: list[int], size: in
 def test_why_a_call_failed(reply: str | None, why: str) -> None:
     assert kind(Made("execution", "f", {}, False, reply)) == why
     assert why in KINDS
+
+
+def test_pictures_of_hostile_names() -> None:
+    """Names may be alike where they are cut, begin with what matplotlib leaves out, or look like formulas."""
+    long = "_" + "$x^{" * 20
+    faults = {
+        long + "a": Counter({"other": 2}),
+        long + "b": Counter({"other": 3}),
+        "<&\x00\u202e": Counter(other=1),
+    }
+    numbers = {"accuracy": 0.5, "interval": [0.2, 0.8], "calls": 2.0, "tokens": 9.0}
+    groups = [Group({"file": who}, numbers | {"tokens": float(i)}, True) for i, who in enumerate(faults)]
+    drawn = list(charts(groups, {}, faults, []))
+    assert [one.title for one in drawn] == [
+        "Accuracy",
+        "Cost and accuracy",
+        "Calls by phase",
+        "Errors of tool calls",
+    ]
+    assert drawn == list(charts(groups, {}, faults, []))
+    for one in drawn:
+        root = ElementTree.fromstring(one.svg)
+        assert {
+            name for part in root.iter() for name in part.attrib if "}" in name or name == "style"
+        } == set()
+        assert "#0a0" not in one.svg, "every colour is the page's"
+        assert "\u202e" not in one.svg
 
 
 # ---- in a real browser ---------------------------------------------------------------------------

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tmcli.records import Json
 from tmcli.report.curve import LOSS, REWARD, Kind, points
+from tmcli.report.html.axes import HEIGHT, Bars, empty, in_rows, named, percent, stacked
 from tmcli.report.html.courses import Course
-from tmcli.report.html.faults import KINDS
-from tmcli.report.html.svg import NAMED, SURFACE, TEXT, drawing, inline, label, series
+from tmcli.report.html.svg import NAMED, SURFACE, drawing, inline, label, series
 from tmcli.report.summary import Group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 5.2, 3.2
-"""Inches of 72 px: read without a magnifier on a telephone, two beside each other on a desk."""
-ROW = 0.27
-"""Height of a row of bars or points."""
 MOST_ROWS = 40
 MOST_NAMED = 12
 """Beyond so many points or lines, names would hide the picture."""
+
+
+GAIN = Kind("reward by step", "reward", "reward", "eval_reward", "reward.png")
+"""What trainers of others log."""
 
 
 class Chart(NamedTuple):
@@ -61,7 +61,7 @@ def charts(
         (
             "Cost and accuracy",
             "Each point is a row of the table; further up and to the left is better.",
-            len(_priced(rows, totals)[1]) > 1,
+            len({spent for _, spent in _priced(rows, totals)[1]}) > 1,
             lambda: _cost(*_priced(rows, totals)),
         ),
         (
@@ -74,7 +74,7 @@ def charts(
             "Errors of tool calls",
             "What the tools said, by its words; the numbers count calls.",
             any(faults.values()),
-            lambda: _faults({who: counts for who, counts in faults.items() if counts}),
+            lambda: _faults(faults),
         ),
         *(
             (
@@ -83,7 +83,11 @@ def charts(
                 drawn,
                 lambda kind=kind, drawn=drawn: _course(kind, drawn),
             )
-            for title, kind in (("Training: loss", LOSS), ("Training: outcome", REWARD))
+            for title, kind in (
+                ("Training: loss", LOSS),
+                ("Training: outcome", REWARD),
+                ("Training: reward", GAIN),
+            )
             if (drawn := [run for run in runs if len(points(run.lines, kind.trained)[0]) > 1])
         ),
     ]
@@ -97,7 +101,7 @@ def charts(
 
 
 def _accuracy(rows: Sequence[Group]) -> Figure:
-    figure, axes = _rows([_name(group) for group in rows])
+    figure, axes = in_rows([_name(group) for group in rows])
     files = list(dict.fromkeys(_who(group) for group in rows))
     for y, group in enumerate(rows):
         value = group.metrics["accuracy"]
@@ -107,7 +111,7 @@ def _accuracy(rows: Sequence[Group]) -> Figure:
         marker, size = ("D", 7.5) if group.total else ("o", 7)
         axes.plot([value], [y], marker=marker, markersize=size, color=colour, markeredgecolor=SURFACE)
     axes.set_xlim(-0.02, 1.02)
-    _percent(axes.xaxis)
+    percent(axes.xaxis)
     return figure
 
 
@@ -117,7 +121,7 @@ def _robustness(rows: Sequence[Json]) -> Figure:
     for row in rows:
         panels.setdefault(" ".join(str(row.get(key, "")) for key in keys), []).append(row)
     kinds = list(dict.fromkeys(str(row["kind"]) for row in rows if row["kind"] != "none"))
-    figure = _figure(2.5 * len(panels) + 0.7 if len(panels) > 1 else HEIGHT)
+    figure = empty(2.5 * len(panels) + 0.7 if len(panels) > 1 else HEIGHT)
     drawn = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (name, mine) in zip(drawn, panels.items(), strict=True):
         start = [row for row in mine if row["kind"] == "none"]
@@ -128,7 +132,7 @@ def _robustness(rows: Sequence[Json]) -> Figure:
             _interval_line(axes, line, i, label(kind))
         axes.set_title(label(name, 60), loc="left", fontsize=10)
         axes.set_ylim(-0.02, 1.02)
-        _percent(axes.yaxis)
+        percent(axes.yaxis)
     drawn[-1].set_xlabel("strength of the drift")
     figure.legend(
         *drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, max(1, len(kinds)))
@@ -158,7 +162,7 @@ def _priced(rows: Sequence[Group], totals: Sequence[Group]) -> tuple[str, list[t
 
 
 def _cost(metric: str, priced: Sequence[tuple[Group, float]]) -> Figure:
-    figure = _figure(HEIGHT)
+    figure = empty(HEIGHT)
     axes = figure.add_subplot()
     for i, (group, spent) in enumerate(priced):
         value = group.metrics["accuracy"]
@@ -166,11 +170,11 @@ def _cost(metric: str, priced: Sequence[tuple[Group, float]]) -> Figure:
         axes.plot([spent, spent], [low, high], color=series(i), alpha=0.5)
         axes.plot([spent], [value], marker="o", markersize=8, color=series(i), markeredgecolor=SURFACE)
         if len(priced) <= MOST_NAMED:
-            _named(axes, label(_name(group), 24), (spent, value), (7, 4))
+            named(axes, label(_name(group), 24), (spent, value), (7, 4))
     axes.margins(x=0.25)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
-    axes.set_ylim(-0.02, 1.02)
-    _percent(axes.yaxis)
+    axes.set_ylim(-0.04, 1.1)
+    percent(axes.yaxis)
     unit = "USD" if metric == "cost" else metric.replace("_", " ")
     axes.set_xlabel(f"{unit} an episode")
     return figure
@@ -180,35 +184,39 @@ def _phases(groups: Sequence[Group]) -> Figure:
     shown = ([group for group in groups if group.total] if len(groups) > MOST_ROWS else list(groups))[
         :MOST_ROWS
     ]
-    figure, axes = _rows([_name(group) for group in shown], legend=True)
-    parts: dict[str, list[float]] = {"useful trials": [], "wasted trials": [], "execution": []}
+    figure, axes = in_rows([_name(group) for group in shown], legend=True)
+    parts: list[Bars] = [
+        ("useful trials", [], NAMED["trial"]),
+        ("wasted trials", [], NAMED["wasted"]),
+        ("execution", [], NAMED["execution"]),
+    ]
     for group in shown:
         calls = float(group.metrics["calls"])
         trials = calls * (group.metrics.get("trial_share") or 0.0)
         useful = trials * (group.metrics.get("useful_share") or 0.0)
-        for name, value in zip(parts, (useful, trials - useful, calls - trials), strict=True):
-            parts[name].append(value)
-    _stacked(axes, parts, [NAMED["trial"], NAMED["wasted"], NAMED["execution"]])
+        for (_, values, _), value in zip(parts, (useful, trials - useful, calls - trials), strict=True):
+            values.append(value)
+    stacked(axes, parts)
     axes.set_xlabel("calls an episode")
     return figure
 
 
 def _faults(faults: Mapping[str, Counter[str]]) -> Figure:
-    whos = list(faults)[: len(KINDS)]
+    colours = {who: series(i) for i, who in enumerate(faults)}  # those of the accuracy
+    whos = [who for who, counts in faults.items() if counts][:MOST_NAMED]
     counts = sum((faults[who] for who in whos), Counter[str]())
     kinds = [kind for kind, _ in counts.most_common()]
-    figure, axes = _rows(kinds, legend=len(whos) > 1)
-    parts = {label(who): [float(faults[who][kind]) for kind in kinds] for who in whos}
-    _stacked(axes, parts, [series(i) for i in range(len(whos))])
+    figure, axes = in_rows(kinds, legend=len(whos) > 1)
+    stacked(axes, [(who, [float(faults[who][kind]) for kind in kinds], colours[who]) for who in whos])
     for y, kind in enumerate(kinds):
-        _named(axes, f"{counts[kind]:,}", (counts[kind], y), (4, -3))
+        named(axes, f"{counts[kind]:,}", (counts[kind], y), (4, -3))
     axes.margins(x=0.12)
     axes.set_xlabel("calls")
     return figure
 
 
 def _course(kind: Kind, runs: Sequence[Course]) -> Figure:
-    figure = _figure(HEIGHT)
+    figure = empty(HEIGHT)
     axes = figure.add_subplot(xlabel="step", ylabel=kind.axis)
     for i, run in enumerate(runs):
         axes.plot(*points(run.lines, kind.trained), color=series(i), linewidth=1.3, label=label(run.name))
@@ -220,45 +228,7 @@ def _course(kind: Kind, runs: Sequence[Course]) -> Figure:
     return figure
 
 
-# ---- what they share -------------------------------------------------------------------------------
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH, height), layout="constrained")
-
-
-def _rows(names: Sequence[str], legend: bool = False) -> tuple[Figure, Axes]:
-    """Axes with a named row each, the first on top."""
-    figure = _figure(0.55 + ROW * max(3, len(names)) + 0.35 * legend)
-    axes = figure.add_subplot()
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.tick_params(axis="y", length=0, labelcolor=TEXT)
-    axes.set_ylim(max(2, len(names) - 1) + 0.6, -0.6)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-    return figure, axes
-
-
-def _stacked(axes: Axes, parts: Mapping[str, Sequence[float]], colours: Sequence[str]) -> None:
-    """Bars, part beside part."""
-    left = [0.0] * max(map(len, parts.values()))
-    for (name, values), colour in zip(parts.items(), colours, strict=True):
-        axes.barh(range(len(values)), values, 0.62, left, color=colour, edgecolor=SURFACE, label=name)
-        left = [a + b for a, b in zip(left, values, strict=True)]
-    if len(parts) > 1:
-        axes.figure.legend(loc="outside lower center", ncols=min(4, len(parts)))
-
-
-def _named(axes: Axes, text: str, at: tuple[float, float], apart: tuple[float, float]) -> None:
-    """A word beside a point."""
-    axes.annotate(text, at, apart, textcoords="offset points", fontsize=9)
-
-
-def _percent(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
+# ---- their names ---------------------------------------------------------------------------------
 
 
 def _who(group: Group) -> str:

@@ -215,7 +215,8 @@ function settle(some, busy = "") {
 
 const lastPart = (name) => (/^[./~]/.test(name) ? name.replace(/\/+$/, "").split("/").pop() : name);
 const who = (row) => [...new Set([row.file, lastPart(row.policy)])].filter(Boolean).join(" · ");
-const tagWords = (row) =>
+const tagWords = (row) => [...new Set(tagList(row))];
+const tagList = (row) =>
   Object.entries(row.tags)
     .filter(([name, word]) => word !== "-" && !["base", "cells"].includes(name))
     .map(([name, word]) => {
@@ -288,12 +289,13 @@ function reading(one) {
 
 /** Buttons above an episode: back, fold, compare with another of its task. */
 function bar(row, other) {
-  const others = rows.filter((one) => one.task === row.task && one !== row && one.there);
+  const base = (one) => one.tags.base ?? one.task; // a task under another drift is still the same to a reader
+  const others = rows.filter((one) => base(one) === base(row) && one !== row && one.there);
   const choose = make(
     "select",
     { "aria-label": "Compare with another episode of this task", onchange: () => ask({ with: choose.value }) },
     make("option", { value: "" }, others.length ? "Compare with…" : "The only one of its task"),
-    others.map((one) => make("option", { value: one.number, selected: one === other }, oneLine(`${who(one)} · ${one.id.slice(one.id.lastIndexOf("#"))} · ${one.outcome}`, 70))),
+    others.map((one) => make("option", { value: one.number, selected: one === other }, oneLine([who(one), one.tags.cells ?? "", one.id.slice(one.id.lastIndexOf("#")), one.outcome].filter(Boolean).join(" · "), 80))),
   );
   choose.disabled = !others.length;
   const fold = (open) => () => at("detail").querySelectorAll("details.call").forEach((one) => { one.open = open; });

@@ -20,9 +20,7 @@ from tmcli.report.books import Books
 from tmcli.report.html.charts import charts
 from tmcli.report.html.episodes import Episodes
 from tmcli.report.html.view import COLUMNS
-from tmcli.report.matrix import table as matrix_table
 from tmcli.report.summary import Group
-from tmcli.report.table import Table
 
 NOT_TOLD = {"files"}
 """Options that the page says elsewhere."""
@@ -53,9 +51,6 @@ def page(run: Run, books: Books, episodes: Episodes) -> Iterator[bytes]:
     files = [str(file) for file in run.options.get("files") or []]
     first, *further = books.tables()
     header, rows = first.header, first.rows
-    if matrix := run.metrics.get("matrix"):
-        header_of, lines = matrix_table(matrix)
-        further.append(Table("What drift costs", header_of, [list(line) for line in lines]))
     parts = environment.from_string(_text("page.html")).generate(
         title=", ".join("stdin" if file == "-" else PurePath(file).name for file in files) or "tm eval",
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)};"

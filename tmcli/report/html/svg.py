@@ -127,4 +127,5 @@ def label(text: object, most: int = 30) -> str:
     'a\\\\x00b cccccccccccccccccccccc…'
     """
     line = " ".join(safe(str(text)).split())
+    line = f"\u2009{line}" if line.startswith("_") else line  # matplotlib leaves such names out of legends
     return line if len(line) <= most else f"{line[: most - 1]}…"
