@@ -337,9 +337,11 @@ def test_golds_are_kept_in_the_record_and_never_shown(tmp_path: Path) -> None:
     golds = {**GOLD, "ground_truth": [{"circle.area": {"radius": [5.0, 987654321.5]}}]}
     task = bfcl_task("simple_python", path=["XYZZY"], ends="XYZZY", **golds)
     (tmp_path / "tasks.jsonl").write_bytes(encode(task) + b"\n")
-    with ModelServer(say(asked("circle_area", '{"radius": 5}')), text("<answer>done</answer>")) as server:
+    with ModelServer(say(asked("circle_area", '{"radius": 5}'), text("<answer>done</answer>"))) as server:
         got = pipe(
-            f"tm rollout --tasks tasks.jsonl --policy m@{server.url} > t.jsonl; tm eval t.jsonl", tmp_path, {}
+            f"tm rollout --tasks tasks.jsonl --policy m@{server.url} > t.jsonl; tm eval --scores t.jsonl",
+            tmp_path,
+            {},
         )
         sent = json.dumps(server.requests, default=str)
     assert got.returncode == 0, got.stderr
