@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout, suppress
 from functools import partial
 from importlib import import_module
@@ -24,11 +24,11 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it searches
 os.environ["TYPER_USE_RICH"] = "0"  # read when typer is imported: plain help, the same in pipe and terminal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tmcli import console, signals, streams
 from tmcli.commands.options import Quiet, Verbose
-from tmcli.commands.options.bundles import expanded
+from tmcli.commands.options.bundles import expanded, headings
 from tmcli.errors import TmError, did_you_mean
 
 COMMANDS = {
@@ -48,6 +48,25 @@ READERS = ("tm filter", "tm eval", "tm show")
 """Commands that make something of all that a pipe brings, however early it ends."""
 
 
+class Command(TyperCommand):
+    """Its help tells options that go together under a heading of their own."""
+
+    headings: Mapping[str, str] = {}
+    """Name of an option -> the heading of its bundle."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            is_option = param.param_type_name == "option"
+            heading = self.headings.get(str(param.name), "Options") if is_option else "Arguments"
+            if (told := param.get_help_record(ctx)) is not None:
+                sections.setdefault(heading, []).append(told)
+        for heading, lines in sections.items():
+            if lines:
+                with formatter.section(heading):
+                    formatter.write_dl(lines)
+
+
 class Commands(TyperGroup):
     """The commands, each imported when it is asked for."""
 
@@ -65,8 +84,10 @@ class Commands(TyperGroup):
         app = getattr(module, "app", None)
         if app is None:
             app = typer.Typer(add_completion=False)
-            app.command(name)(expanded(module.run))
+            app.command(name, cls=Command)(expanded(module.run))
         command: Any = typer.main.get_command(app)
+        if isinstance(command, Command):
+            command.headings = headings(module.run)
         for leaf in [command, *getattr(command, "commands", {}).values()]:
             words = ["TM", name] if leaf is command else ["TM", name, leaf.name]
             for param in leaf.params:

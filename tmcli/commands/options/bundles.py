@@ -4,7 +4,8 @@
     command = expanded(run)                                                        # as typer is shown it
 
 Each field of a bundle is an option; `app.py` expands every command. A bundle knows what its words mean:
-its methods give what the floors below take.
+its methods give what the floors below take. The first sentence of its docstring is the heading of its options
+in `--help`.
 """
 
 from __future__ import annotations
@@ -55,9 +56,15 @@ def expanded(run: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def headings(run: Callable[..., None]) -> dict[str, str]:
+    """Name of an option of a bundle -> the heading it stands under."""
+    bundles = filter(is_dataclass, get_type_hints(run).values())
+    return {one.name: str(bundle.__doc__).partition(".")[0] for bundle in bundles for one in fields(bundle)}
+
+
 @dataclass(frozen=True)
 class Writing:
-    """Where the records of a slow step go, and what becomes of lines that cannot be read."""
+    """Where records go, and lines that cannot be read."""
 
     output: options.Output = "-"
     to: options.To = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # nothing of it is needed where no page is asked for
 
 @dataclass(frozen=True)
 class Html:
-    """The report: where it goes, and what it shows beside the files."""
+    """What is reported, and where."""
 
     html: Annotated[
         str | None,

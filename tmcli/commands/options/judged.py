@@ -30,7 +30,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class JudgedBy:
-    """Who else is asked. All names begin with `judge`: a policy that plays has such options of its own."""
+    """Which judge is asked. All names begin with `judge`: a policy that plays has such options of its own."""
 
     judge: Annotated[
         str | None,
