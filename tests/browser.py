@@ -57,8 +57,11 @@ def chromium(
     os.environ["SE_OFFLINE"] = "true"  # selenium would look for browsers and drivers of its own
     driven = webdriver.Chrome(options, Service(driver))
     try:
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driven.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        wishes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        driven.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": features}
+        )  # nothing moves under a click
         driven.set_script_timeout(60)
         yield driven
     finally:

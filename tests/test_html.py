@@ -353,6 +353,11 @@ def go(browser: Any, hash: str) -> None:  # noqa: A002
     until(browser, f"parse().toString() === asked.toString() && location.hash === {json.dumps(hash)}")
 
 
+def click(browser: Any, selector: str) -> None:
+    """Found and clicked at once: the list may be drawn anew in between."""
+    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
 def choose(browser: Any, name: str, word: str) -> None:
     from selenium.webdriver.support.ui import Select
 
@@ -370,17 +375,17 @@ def test_filter_search_open_and_fold(report: Any) -> None:
     choose(report, "tag hops", "2")
     assert found(report) == "15 of 180 episodes"
     assert report.find_element("css selector", "#more summary").text == "Filters (3 on)"
-    report.find_element("id", "clear").click()
+    click(report, "#clear")
     assert found(report) == "180 episodes"
     report.find_element("id", "q").send_keys("WORD-77-end")
     until(report, "asked.get('q') === 'WORD-77-end'")
     assert found(report) == "2 of 180 episodes", "told by a reply, deep inside"
-    report.find_element("css selector", "#rows li:last-child a").click()
+    click(report, "#rows li:last-child a")
     until(report, "document.querySelectorAll('#detail .step').length === 3")
     first = report.find_element("css selector", "#detail details.call")
     assert first.get_attribute("open") is None
     assert "error" in first.get_attribute("class")
-    first.find_element("css selector", "summary").click()
+    click(report, "#detail details.call summary")
     assert "name_" in first.find_element("css selector", "pre").text
     phases = report.find_elements("css selector", "#detail .step > .line .chip")
     assert [one.text for one in phases] == ["trial", "execution", "execution"]
