@@ -223,6 +223,7 @@ def _course(kind: Kind, runs: Sequence[Course]) -> Figure:
         held_out = points(run.lines, kind.held_out)
         if held_out[0]:
             axes.plot(*held_out, color=series(i), linewidth=0.8, linestyle="--", marker="o", markersize=6)
+    axes.locator_params(axis="x", integer=True)
     if 1 < len(runs) <= MOST_NAMED:
         figure.legend(loc="outside lower center", ncols=min(4, len(runs)))
     return figure

@@ -437,13 +437,16 @@ function aligned(a, b) {
 }
 
 function comparison(one, other) {
-  const side = (step, i) => (i === null ? make("div", { class: "nothing" }, "no such turn") : turn(step, i + 1));
+  const side = (whose, i) =>
+    i === null
+      ? make("div", { class: "side nothing" }, "no such turn")
+      : make("div", { class: "side" }, make("div", { class: "whose" }, who(whose.row)), turn(whose.steps[i], i + 1));
   const parts = aligned(one.steps, other.steps).map(([i, j]) => {
     const [a, b] = [one.steps[i], other.steps[j]];
     const differs = a && b ? differing(a, b) : [];
     const kind = !a ? "right-only" : !b ? "left-only" : differs.length ? "changed" : "same";
     const word = { "left-only": "only on the left", "right-only": "only on the right", changed: `differs in ${differs.join(", ")}`, same: "the same" }[kind];
-    return make("div", { class: `pair ${kind}`, "data-turns": `${i ?? ""}:${j ?? ""}`, "data-differs": differs.join(" ") }, make("div", { class: "differs" }, word), side(a, i), side(b, j));
+    return make("div", { class: `pair ${kind}`, "data-turns": `${i ?? ""}:${j ?? ""}`, "data-differs": differs.join(" ") }, make("div", { class: "differs" }, word), side(one, i), side(other, j));
   });
   return [
     bar(one.row, other.row),
