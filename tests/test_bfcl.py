@@ -95,7 +95,9 @@ def test_a_row_becomes_a_task(tmp_path: Path) -> None:
         source="bfcl:simple_python_0",
         extra={
             "ground_truth": GOLD["ground_truth"],
-            "takes": {"circle.area": {"required": ["radius"], "types": {"radius": "float", "unit": "string"}}},
+            "takes": {
+                "circle.area": {"required": ["radius"], "types": {"radius": "float", "unit": "string"}}
+            },
             "names": {"circle_area": "circle.area"},
         },
     )

@@ -286,6 +286,8 @@ def test_bad_input_is_one_sentence(tm: Tm, tmp_path: Path) -> None:
         ("--policy scripted", b"scripted has no weights here"),
         ("--policy m@http://127.0.0.1:1/v1", b"a server's model has no weights here"),
         ("--policy tiny --server localhost:8000", b"address cannot be read"),
+        ("--policy tiny --server http://127.0.0.1:1 --adapter dora", b"load no DoRA adapter"),
+        ("--policy tiny --temperature inf", b"less than or equal to 100"),
         ("--policy tiny --seed -1", b"--seed"),
     ):
         failed = tm("rl", *words.split(), "-o", "ckpt")

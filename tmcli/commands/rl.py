@@ -74,7 +74,7 @@ def run(
         max_new_tokens=max_new_tokens,
         seed=seed,
     )
-    watch = following.watching(rehearsing)
+    watch = following.watching(rehearsing, weights)
     if tasks == examining.eval_tasks == "-":
         raise UsageError("--tasks and --eval-tasks cannot both read stdin", "name a file for one of them")
     if "-" in (tasks, examining.eval_tasks) and checkpoint.n_processes() > 1:

@@ -135,7 +135,9 @@ MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, metavar="N", help
 MaxNewTokens = Annotated[
     int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Tokens per assistant turn.")
 ]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.0, metavar="T", help="0 is greedy.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", min=0.0, max=100.0, metavar="T", help="0 is greedy.")
+]
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Nucleus sampling.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="S", help="Seconds per tool call.")]
 Simulate = Annotated[

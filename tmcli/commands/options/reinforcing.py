@@ -215,12 +215,15 @@ class Following(Watching):
         ),
     ] = 10
 
-    def watching(self, rehearsing: Rehearsing) -> Watch:
-        """As `rl` takes it. Raises `UsageError` for a tracker that is not there, or no server's address."""
+    def watching(self, rehearsing: Rehearsing, weights: Weights) -> Watch:
+        """As `rl` takes it. Raises `UsageError` for a tracker that is not there, no server's address, or an
+        adapter that no server takes."""
         if rehearsing.server is not None:
             from tmcli.policies.openai.names import addresses
 
             addresses(rehearsing.server)  # a bare name would be asked for at OpenAI's
+            if weights.adapter == "dora" and not weights.full:
+                raise UsageError("--server: vLLM and SGLang load no DoRA adapter", "choose --adapter rslora")
         return Watch(
             self.save_every,
             self.trackers(),
@@ -237,7 +240,8 @@ class Rehearsing(Playing):
 
     max_turns: options.MaxTurns = D.max_turns
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0.01, metavar="T", help="Of the episodes played.")
+        float,
+        typer.Option("--temperature", min=0.01, max=100.0, metavar="T", help="Of the episodes played."),
     ] = D.temperature
     concurrency: options.Concurrency = 64
     server: Annotated[
