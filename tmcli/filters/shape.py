@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from tmcli.protocol import Phase
 from tmcli.records import Check, Json, Status, Stop
+from tmcli.score import documents
 
 
 class Struct(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -262,10 +263,10 @@ def names(tools: list[Raw]) -> frozenset[str]:
     return frozenset([tool.function.name for tool in _tools(b"[%b]" % b",".join(tools))])
 
 
-@lru_cache(maxsize=256)
-def spelled(tools: bytes) -> str:
-    """As orjson writes them, in lower case. Tasks of one toolbox show the same ones."""
-    return orjson.dumps(orjson.loads(tools)).decode().lower()
+@lru_cache(maxsize=2048)
+def spelled(tool: bytes) -> str:
+    """As orjson writes it, in lower case. The same tools come again and again."""
+    return documents([orjson.loads(tool)])
 
 
 def loosely(turns: list[Json]) -> list[AnyTurn]:

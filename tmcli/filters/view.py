@@ -9,7 +9,6 @@ this module does not know, an unknown key even, `records.decode` decides: the tw
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,14 +19,8 @@ from tmcli import score
 from tmcli.filters import shape
 from tmcli.filters.rounds import Round, calls_of, failures, rounds
 from tmcli.records import Json, Task, Trajectory, decode, expect
-from tmcli.score.information import shows
 
 T = TypeVar("T")
-
-
-_BETWEEN = re.compile(r'[][{}:,"\\]')
-_NUMBER = re.compile(r"[-+.e\d]*")
-"""Texts that may be found in the marks between strings, or in a number as orjson writes it."""
 
 
 class once(Generic[T]):  # noqa: N801 - used as a decorator, as `property` is
@@ -188,20 +181,11 @@ class View:
         """Is it a record, since its line is not usual?"""
         return not isinstance(self._parts, shape.Line)
 
-    @once
-    def _tools(self) -> str:
-        """As the line has them."""
-        return b",".join(cast(shape.Line, self._parts).tools).decode().lower()
-
-    def documents(self, text: str) -> str:
-        """The tools as they were shown, in lower case; nothing where they surely do not hold this text."""
+    def documents(self) -> str:
+        """The tools as they were shown, in lower case."""
         if self._whole:
-            return orjson.dumps(self.tools).decode().lower()
-        # a text within one string is the same in the line, but for escapes; of other ones only orjson knows
-        within_string = not _BETWEEN.search(text) and not _NUMBER.fullmatch(text)
-        if within_string and not shows(self._tools, text) and "\\" not in self._tools:
-            return ""
-        return shape.spelled(b"[%b]" % b",".join(cast(shape.Line, self._parts).tools))
+            return score.documents(self.tools)
+        return ",".join(map(shape.spelled, map(bytes, cast(shape.Line, self._parts).tools)))
 
     @once
     def correct(self) -> bool | None:

@@ -10,7 +10,7 @@ gold trace: that would punish trying.
 
 from tmcli.score.answers import contains, correct
 from tmcli.score.calls import CANONICAL, Label, Made, labels, made, played, repeated
-from tmcli.score.parts import PARTS, Case, Episode, Turns, explained
+from tmcli.score.parts import PARTS, Case, Episode, Turns, documents, explained
 from tmcli.score.rewards import DEFAULT_WEIGHTS, OUTCOME, judge, parse_weights, phase_rewards, task_in, weigh
 from tmcli.score.statistics import score_of, scored, statistics
 from tmcli.score.subgoals import solve
@@ -28,6 +28,7 @@ __all__ = [
     "Turns",
     "contains",
     "correct",
+    "documents",
     "explained",
     "judge",
     "labels",

@@ -5,7 +5,8 @@ gained(Case.of(trajectory))    # 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 from tmcli.score.parts import Case
@@ -27,46 +28,47 @@ def gained(case: Case) -> int:
     tried = [i for i, call in enumerate(calls) if call.phase == "trial" and call.readable and call.reply]
     if not tried:
         return 0
-    told = "\n".join([calls[i].reply or "" for i in tried]).lower()
-    given = [[*facts(call.arguments)] if call.readable else [] for call in calls]
-    last_use = {fact: i for i, mine in enumerate(given) for fact in mine if i > tried[0] and fact in told}
+    given = [facts(call.arguments) if call.readable else [] for call in calls]
+    replies = [(call.reply or "").lower() for call in calls]
+    told = "\0".join([replies[i] for i in tried])
+    last_use = {fact: i for i in range(tried[0] + 1, len(calls)) for fact in given[i] if fact in told}
     if (answer := (case.trajectory.prediction or "").strip().lower()) and answer in told:
         last_use[answer] = len(calls)
     if not last_use:
         return 0
-    replies = [(call.reply or "").lower() for call in calls]
+    # all that was shown, in order: the question, then each call and its reply
+    shown = [case.question.lower()]
+    for mine, reply in zip(given, replies, strict=True):
+        shown += "\0".join(mine), reply
+    text = "\0".join(shown)
+    ends = list(accumulate([len(one) + 1 for one in shown]))
     learned = []
     for fact, last in last_use.items():
-        for i in range(last):
-            if any(fact in one and shows(one, fact) for one in given[i]):
-                break  # a guess
-            if fact in replies[i] and shows(replies[i], fact):
-                if i in tried:
-                    learned.append(fact)
-                break
+        part = bisect_right(ends, found_at(text, fact))  # 0: the question; 1, 2: the first call and its reply
+        if part and part % 2 == 0 and part // 2 - 1 < last and part // 2 - 1 in tried:
+            learned.append(fact)
     if not learned:
         return 0
-    question = case.question.lower()
-    new = [fact for fact in learned if not shows(question, fact)]
-    return sum(not shows(case.documents(fact), fact) for fact in new)
+    documents = case.documents()
+    return sum(not shows(documents, fact) for fact in learned)
 
 
-def facts(arguments: Any) -> Iterator[str]:
+def facts(arguments: Any) -> list[str]:
     """The names and values in an argument object, however deep, in lower case. What has no letter and no
     digit is none.
 
-    >>> list(facts({"Title": "Emma", "page": {"from": 3}, "note": "-", "all": True}))
+    >>> facts({"Title": "Emma", "page": {"from": 3}, "note": "-", "all": True})
     ['title', 'emma', 'page', 'from', '3', 'note', 'all']
     """
     out: list[str] = []
     _collect(arguments, out)
-    return iter(out)
+    return out
 
 
 def _collect(value: Any, out: list[str]) -> None:
     if isinstance(value, str):
         fact = value.strip().lower()
-        if fact.isalnum() or any(map(str.isalnum, fact)):
+        if fact[:1].isalnum() or any(map(str.isalnum, fact)):
             out.append(fact)
     elif isinstance(value, dict):
         for name, item in value.items():
@@ -75,7 +77,7 @@ def _collect(value: Any, out: list[str]) -> None:
     elif isinstance(value, list):
         for item in value:
             _collect(item, out)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
         out.append(str(value))
 
 
@@ -85,13 +87,18 @@ def shows(text: str, fact: str) -> bool:
     >>> shows('{"id": 12, "on": "may 5"}', "12"), shows("room 123", "12"), shows("on may 5.", "may 5")
     (True, False, True)
     """
+    return found_at(text, fact) >= 0
+
+
+def found_at(text: str, fact: str) -> int:
+    """Where it first does; -1: nowhere."""
     at = text.find(fact)
     while at >= 0:
         end = at + len(fact)
         if not (_in_word(text[at - 1 : at]) or _in_word(text[end : end + 1])):
-            return True
+            return at
         at = text.find(fact, at + 1)
-    return False
+    return -1
 
 
 def _in_word(letter: str) -> bool:

@@ -98,8 +98,8 @@ class Case:
     """Names of the tools that were shown."""
     question: str
     """All messages of the task."""
-    documents: Callable[[str], str]
-    """The tools as they were shown, in lower case; nothing where they surely do not hold this text."""
+    documents: Callable[[], str]
+    """The tools as they were shown, in lower case."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
@@ -114,7 +114,7 @@ class Case:
             [message.get("content") or "" for _, message, _ in played(trajectory)],
             frozenset(tool["function"]["name"] for tool in trajectory.tools),
             "\n".join([message.get("content") or "" for message in task.messages]),
-            lambda _: orjson.dumps(trajectory.tools).decode().lower(),
+            lambda: documents(trajectory.tools),
         )
 
     @classmethod
@@ -128,12 +128,17 @@ class Case:
         said: list[str],
         tools: frozenset[str],
         question: str,
-        documents: Callable[[str], str],
+        documents: Callable[[], str],
     ) -> Case:
         """Of an episode that was read in another way."""
         news = fresh(calls, keys)
         marks = labels(calls, episode.prediction, keys, news)
         return cls(episode, task, calls, keys, news, marks, turns, said, tools, question, documents)
+
+
+def documents(tools: list[Json]) -> str:
+    """Tools as they are shown, in lower case."""
+    return ",".join([orjson.dumps(tool).decode().lower() for tool in tools])
 
 
 class Part(NamedTuple):
