@@ -35,7 +35,7 @@ PARTS = (
 
 def may_be_forged(text: str) -> bool:
     """Is a closer look due?"""
-    return any(part in text for part in PARTS)
+    return any(map(text.__contains__, PARTS))
 
 
 def forged(text: str, shown: Iterable[str]) -> str | None:

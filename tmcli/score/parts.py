@@ -10,8 +10,7 @@ something, and nothing makes up for them. The parts are ours; ToolMaster's are n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
@@ -79,8 +78,7 @@ class Turns(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An episode, read once for all parts."""
 
     trajectory: Episode
@@ -100,6 +98,14 @@ class Case:
     """All messages of the task."""
     documents: Callable[[], str]
     """The tools as they were shown, in lower case."""
+    right: bool | None
+    """Is the answer? None: nobody can tell."""
+    repeats: int
+    """Calls that repeat another one of their phase."""
+    unmended: int
+    """Failed calls that were never overcome."""
+    forged: int
+    """Turns in which the model wrote a tool's reply or another role's turn itself."""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: Task | None = None) -> Case:
@@ -133,7 +139,23 @@ class Case:
         """Of an episode that was read in another way."""
         news = fresh(calls, keys)
         marks = labels(calls, episode.prediction, keys, news)
-        return cls(episode, task, calls, keys, news, marks, turns, said, tools, question, documents)
+        return cls(
+            episode,
+            task,
+            calls,
+            keys,
+            news,
+            marks,
+            turns,
+            said,
+            tools,
+            question,
+            documents,
+            correct(episode.prediction, task.answer, task.check),
+            repeated(calls, keys),
+            _unmended(calls, marks, news),
+            _forged_turns(episode, said),
+        )
 
 
 def documents(tools: list[Json]) -> str:
@@ -159,8 +181,7 @@ class Part(NamedTuple):
 
 
 def answer(case: Case) -> float | None:
-    right = correct(case.trajectory.prediction, case.task.answer, case.task.check)
-    return None if right is None else float(right)
+    return None if case.right is None else float(case.right)
 
 
 def outcome(case: Case) -> float | None:
@@ -223,7 +244,7 @@ def trial(case: Case) -> float:
 
 def _paid(case: Case, i: int) -> bool:
     call = case.calls[i]
-    later = list(compress(case.calls[i + 1 :], case.news[i + 1 :]))
+    later = _later(case.calls, case.news, i)
     if any(one.ok and one.phase == "execution" and one.name == call.name for one in later):
         return True
     if not call.ok or not (facts := brought(call, later, case.trajectory.prediction)):
@@ -238,13 +259,8 @@ def _known(case: Case, i: int) -> str:
     return "\n".join([case.question, *before])
 
 
-def _worked(case: Case, i: int) -> Iterator[Made]:
-    """The calls after the i-th that worked, and had not before."""
-    return (one for one in compress(case.calls[i + 1 :], case.news[i + 1 :]) if one.ok)
-
-
 def repeat(case: Case) -> float:
-    return _cost(repeated(case.calls, case.keys))
+    return _cost(case.repeats)
 
 
 def recovery(case: Case) -> float | None:
@@ -253,19 +269,24 @@ def recovery(case: Case) -> float | None:
     never earns more than not to fail. None without calls."""
     if not case.calls:
         return None
-    return 1 / (1 + len(unmended(case)))
+    return 1 / (1 + case.unmended)
 
 
-def unmended(case: Case) -> list[Made]:
-    """The failed calls that were never overcome."""
-    failed = [i for i, call in enumerate(case.calls) if call.readable and not call.ok]
-    return [case.calls[i] for i in failed if case.marks[i] != "useful_trial" and not _mended(case, i)]
+def _unmended(calls: list[Made], marks: list[Label], news: list[bool]) -> int:
+    failed = [i for i, call in enumerate(calls) if not call.ok and call.readable]
+    return sum(marks[i] != "useful_trial" and not _mended(calls[i], _later(calls, news, i)) for i in failed)
 
 
-def _mended(case: Case, i: int) -> bool:
-    call = case.calls[i]
+def _mended(call: Made, later: list[Made]) -> bool:
     own = {value for value in values(call.arguments) if len(value) > 2}
-    return any(one.name == call.name or not own.isdisjoint(values(one.arguments)) for one in _worked(case, i))
+    return any(
+        one.ok and (one.name == call.name or not own.isdisjoint(values(one.arguments))) for one in later
+    )
+
+
+def _later(calls: list[Made], news: list[bool], i: int) -> list[Made]:
+    """The calls after the i-th, but those that had worked before."""
+    return list(compress(calls[i + 1 :], news[i + 1 :]))
 
 
 def length(case: Case) -> float:
@@ -282,17 +303,14 @@ def length(case: Case) -> float:
 
 
 def forgery(case: Case) -> float:
-    return _cost(forged_turns(case))
+    return _cost(case.forged)
 
 
-def forged_turns(case: Case) -> int:
-    """Turns in which the model wrote a tool's reply or another role's turn itself."""
-    if not may_be_forged("\n".join(case.said)):
+def _forged_turns(episode: Episode, said: list[str]) -> int:
+    if not may_be_forged("\n".join(said)):
         return 0
-    shown = [
-        message.get("content") or "" for message in case.trajectory.messages if message["role"] != "assistant"
-    ]
-    return sum(forged(text, shown) is not None for text in case.said)
+    shown = [message.get("content") or "" for message in episode.messages if message["role"] != "assistant"]
+    return sum(forged(text, shown) is not None for text in said)
 
 
 def guess(case: Case) -> float:

@@ -14,9 +14,8 @@ from tmcli.meter import Price
 from tmcli.prices import price_of
 from tmcli.records import Json, Score, Trajectory
 from tmcli.score.benchmarks import RIGHT, benchmark
-from tmcli.score.calls import repeated
 from tmcli.score.information import gained
-from tmcli.score.parts import Case, Episode, forged_turns, unmended
+from tmcli.score.parts import Case, Episode
 from tmcli.score.rewards import DEFAULT_WEIGHTS, known_parts, weigh
 from tmcli.score.verdicts import judged_right, judged_scores, verdicts_of
 
@@ -33,22 +32,20 @@ def counts(case: Case) -> Json:
     trajectory, calls, marks, states = case.trajectory, case.calls, case.marks, case.turns.states
     n_errors = sum(not call.ok for call in calls)
     n_invalid = sum(not call.readable for call in calls)
-    n_unmended = len(unmended(case))
-    n_forged = forged_turns(case)
     is_kept = trajectory.stop == "answer" and states.count("ok") == len(states)
     tokens_in, tokens_out = _tokens(trajectory)
     return {
         "turns": len(states),
         "trial_turns": case.turns.n_trials,
         "invalid_turns": states.count("invalid"),
-        "forged_turns": n_forged,
-        "protocol": float(is_kept and not n_forged),
+        "forged_turns": case.forged,
+        "protocol": float(is_kept and not case.forged),
         "calls": len(calls) - n_invalid,
         "errors": n_errors,
         "invalid_calls": n_invalid,
-        "repeats": repeated(calls, case.keys),
-        "unmended": n_unmended,
-        "recovered": n_errors - n_invalid - n_unmended,
+        "repeats": case.repeats,
+        "unmended": case.unmended,
+        "recovered": n_errors - n_invalid - case.unmended,
         "direct": marks.count("direct"),
         "trials": len(marks) - marks.count("direct"),
         "useful_trials": marks.count("useful_trial"),
