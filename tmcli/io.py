@@ -153,7 +153,7 @@ def _lines(stream: IO[bytes], name: str, rejects: Rejects | None) -> Iterator[tu
             while rejects and line and not line.endswith(b"\n"):
                 line = _readline(stream, name, number)
                 rejects.write(line)
-        elif line.strip():
+        elif not line.isspace():
             yield number, line.removesuffix(b"\n")
 
 
