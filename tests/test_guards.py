@@ -401,22 +401,6 @@ def test_a_trial_pays_once_its_tool_works() -> None:
     assert trial(found, tried, turn("execution", call("idle", id="B417"))) == 0.5
 
 
-def test_to_go_on_where_nothing_is_solved_yet_costs_nothing() -> None:
-    """Else a policy that fails often learns to give up after its first error."""
-    failed = turn("execution", call("f", ok=False, title="Emma"))
-    wrong = task(answer=["1813"])
-    gives_up, tries_on = (
-        judge(trajectory([*steps, END], task=wrong, prediction="1984"))
-        for steps in (
-            [failed],
-            [failed, failed, failed, turn("execution", call("g", ok=False, title="Emma"))],
-        )
-    )
-    assert gives_up.scores["recovery"] > tries_on.scores["recovery"]
-    assert gives_up.scores["outcome"] == tries_on.scores["outcome"] == 0.0
-    assert gives_up.reward == tries_on.reward
-
-
 def test_each_part_has_a_line_and_a_phase() -> None:
     assert all(part.meaning and "\n" not in part.meaning and part.phases for part in PARTS.values())
     assert set(OUTCOME) | set(DEFAULT_WEIGHTS) <= set(PARTS)

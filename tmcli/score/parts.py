@@ -172,9 +172,6 @@ class Part(NamedTuple):
     """Whose tokens it is credited to where the two phases have advantages of their own."""
     of: Callable[[Case], float | None]
     """None: not known, or it does not apply."""
-    if_solved: bool = False
-    """Does it count only as far as the task was solved? How an answer was come by says little where there is
-    none, and what costs calls there teaches to give up."""
 
 
 # ---- what came of it -------------------------------------------------------------------------------
@@ -330,9 +327,9 @@ PARTS: dict[str, Part] = {
     "answer": Part("1 right, 0 wrong", BOTH, answer),
     "format": Part("1/(1+n), n turns against the protocol", BOTH, protocol),
     "trial": Part("1 where a trial paid off, less n/(1+n) for n idle trials", ("trial",), trial),
-    "repeat": Part("n/(1+n), n calls made before in the same phase", BOTH, repeat, True),
-    "recovery": Part("1/(1+n), n failed calls that nothing mended", ("execution",), recovery, True),
-    "length": Part("0 to 1 over the last quarter of turns and tokens allowed", ("execution",), length, True),
+    "repeat": Part("n/(1+n), n calls made before in the same phase", BOTH, repeat),
+    "recovery": Part("1/(1+n), n failed calls that nothing mended", ("execution",), recovery),
+    "length": Part("0 to 1 over the last quarter of the turns and tokens allowed", ("execution",), length),
     "forged": Part("n/(1+n), n turns with a made-up tool reply or role", BOTH, forgery),
     "guess": Part("1 where it ended without any call", ("execution",), guess),
     "solve_p": Part("FTRL's precision of sub-goals (1 without calls)", BOTH, _solve(0)),

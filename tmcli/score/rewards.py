@@ -56,17 +56,11 @@ _WITHOUT_SUBGOALS = {name: part for name, part in PARTS.items() if not name.star
 
 
 def weigh(scores: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
-    """The weighted sum of the known parts; None when the outcome is weighed and unknown. Beside a weighed
-    outcome, parts that only count `if_solved` are multiplied by the best of those that are."""
+    """The weighted sum of the known parts; None when the outcome is weighed and unknown."""
     outcome = [scores.get(part) for part, weight in weights.items() if part in OUTCOME and weight]
-    known = [part for part in outcome if part is not None]
-    if outcome and not known:
+    if outcome and all(part is None for part in outcome):
         return None
-    solved = max(known, default=1.0)
-    return math.fsum(
-        weight * (scores.get(part) or 0.0) * (solved if PARTS[part].if_solved else 1.0)
-        for part, weight in weights.items()
-    )
+    return math.fsum(weight * (scores.get(part) or 0.0) for part, weight in weights.items())
 
 
 def phase_rewards(
