@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Tm
+from servers import ModelServer, say, text
 from trajectories import lines, task, trajectory
 
 from tmcli.errors import UsageError
@@ -89,6 +90,15 @@ def test_a_threshold_that_was_missed_is_no_part_of_it(tm: Tm, tmp_path: Path) ->
 
 
 # ---- again, and not the same --------------------------------------------------------------------------
+
+
+def test_a_record_keeps_no_password(tm: Tm, tmp_path: Path) -> None:
+    with ModelServer(say(text("<answer>1</answer>"))) as server:
+        url = server.url.replace("://", "://someone:hush-hush@")
+        played = tm("eval", "--policy", f"m@{url}", "--tasks", "unseen", "-n", "1", "-o", "run.jsonl")
+    assert played.returncode == 0, played.stderr
+    assert f"m@{server.url}" in read(tmp_path / "run.jsonl")["options"]["arguments"]
+    assert b"hush" not in (tmp_path / "run.jsonl").read_bytes() + played.stderr
 
 
 def test_other_numbers_are_told(tm: Tm, tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ def test_wilson_ends_are_where_the_score_test_just_rejects(n: int, data: st.Data
         assert isclose(abs(share - p), Z_95 * sqrt(max(0.0, p * (1 - p)) / n), abs_tol=1e-6)
 
 
+@pytest.mark.parametrize("n", [1, 3, 48, 100, 1000])
+def test_nothing_and_all_have_an_end_of_their_own(n: int) -> None:
+    assert (wilson(0, n)[0], wilson(n, n)[1]) == (0.0, 1.0)
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_one_sample_a_task_is_wilson(right: list[bool]) -> None:
     found = share_interval([1] * len(right), right)

@@ -37,7 +37,9 @@ def wilson(successes: float, n: float, z: float = Z_95) -> Interval:
     centre = share + z * z / (2 * n)
     half = z * sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low = (centre - half) / scale if successes > 0 else 0.0  # exactly, whatever rounding says
+    high = (centre + half) / scale if successes < n else 1.0
+    return max(0.0, low), min(1.0, high)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

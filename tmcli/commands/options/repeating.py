@@ -6,6 +6,7 @@ repeat(context, "summary.jsonl", output, to, force=force)
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +35,14 @@ ASIDE = {
 """Options that shape no number: where things go, how fast they are, and what is thought of them."""
 
 
+_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
 MOST = 20
 """Differing numbers that are told one by one; the record has all."""
 
 
 def command_line(context: typer.Context) -> list[str]:
-    """The words that would give these options again, without those that shape no number."""
+    """The words that would give these options again, without those that shape no number, and without the
+    passwords of addresses: a record is passed on."""
     words: list[str] = []
     files: list[str] = []
     for param in context.command.params:
@@ -55,7 +58,7 @@ def command_line(context: typer.Context) -> list[str]:
         else:
             flag = max(param.opts, key=len)  # `--tasks` rather than `-t`
             words += [word for one in several for word in (flag, str(one))]
-    return words + files
+    return [_LOGIN.sub("", word) for word in words + files]
 
 
 def repeat(context: typer.Context, path: str, output: str, to: io.Form | None, *, force: bool) -> None:
