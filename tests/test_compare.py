@@ -1,6 +1,7 @@
 """`tm eval --compare`: two runs task by task, and what does not compare."""
 
 import json
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from conftest import Tm
 from trajectories import call, lines, task, trajectory, turn
 
 from tmcli.records import Trajectory, encode
+from tmcli.report.compare import compare
 from tmcli.report.paired import difference_interval, holm, sign_flip
+from tmcli.report.tally import Tally
 from tmcli.score import judge, score_of
 
 LIMITS = {"max_turns": 12, "max_tokens": 8192}
@@ -38,6 +41,21 @@ def compared(tm: Tm, *words: str) -> dict[str, Any]:
 
 
 # ---- what is compared ------------------------------------------------------------------------------
+
+
+def test_right_in_all_samples_is_as_binary_as_right_in_one() -> None:
+    """pass^2 is 0 or 1 of two samples; the single judgings of a judge are no metric of their own."""
+
+    def run(*wrong: int) -> Tally:
+        tally = Tally()
+        for i in (0, 0, 1, 1, 2, 2, 3, 3):
+            score = score_of(judge(played(i, right=i not in wrong)))
+            tally.add(replace(score, scores={**score.scores, "sopr#1": 1.0}))
+        return tally
+
+    metrics = compare(run(0), run()).metrics
+    assert metrics["pass^2"].interval == difference_interval([1, 0, 0, 0], is_binary=True)
+    assert "sopr#1" not in metrics
 
 
 def test_difference_interval_and_exact_test(tm: Tm, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
 from tmcli.records import Json
+from tmcli.report.metrics import APART, MEANS, PASSES, is_share
 from tmcli.report.paired import difference_interval, holm, sign_flip
 from tmcli.report.statistics import Interval
 from tmcli.report.summary import Cell
-from tmcli.report.tally import APART, MEANS, PASSES, SHARES, Tally
+from tmcli.report.tally import Tally
+from tmcli.score.verdicts import NTH
 
 FIRST = ("accuracy", "reward", "solve_f1")
 """What groups are compared in, and the table shows first."""
@@ -72,7 +74,7 @@ class Part:
 
 def compare(a: Tally, b: Tally, names: tuple[str, ...] = ()) -> Comparison:
     """`names`: the metrics; else all that both have."""
-    both = {name for name in a.columns if name in b.columns} - APART
+    both = {name for name in a.columns if name in b.columns and not name.startswith(NTH)} - APART
     order = dict.fromkeys((*FIRST, *MEANS, *sorted(both)))
     chosen = names or (*(name for name in order if name in both), *_passes(a, b))
     metrics = {name: paired(a, b, name) for name in chosen}
@@ -107,8 +109,7 @@ def paired(a: Tally, b: Tally, name: str) -> Difference | None:
         return None
     differences = [other - one for one, other in pairs]
     mine, theirs = fmean(one for one, _ in pairs), fmean(other for _, other in pairs)
-    is_share = name == "accuracy" or name in SHARES
-    is_binary = is_share and all(value in (0, 1) for pair in pairs for value in pair)
+    is_binary = is_share(name) and all(value in (0, 1) for pair in pairs for value in pair)
     interval = difference_interval(differences, is_binary=is_binary)
     return Difference(len(pairs), mine, theirs, fmean(differences), interval, sign_flip(differences))
 

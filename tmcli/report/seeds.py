@@ -17,9 +17,10 @@ from math import sqrt
 from typing import NamedTuple
 
 from tmcli.records import Json, digest
+from tmcli.report.metrics import is_share
 from tmcli.report.statistics import Interval, clustered, mean_interval
 from tmcli.report.summary import Cell, Summary
-from tmcli.report.tally import SHARES, added
+from tmcli.report.tally import added
 
 
 class Spread(NamedTuple):
@@ -49,10 +50,11 @@ def families(summary: Summary, *, together: bool = False) -> list[Family]:
     """All families with at least two runs. `together`: the files are the runs of one."""
     found: dict[str, list[Cell]] = {}
     for run, policy in summary.policies.items():
-        sampling = {**(policy.get("sampling") or {}), "seed": None}
-        alike = "" if together else digest([run[1], sampling, policy.get("limits")])
-        if together or run[2]:
-            found.setdefault(alike, []).append(run)
+        if together:
+            found.setdefault("", []).append(run)
+        elif run[2]:  # it has a seed
+            sampling = {**policy["sampling"], "seed": None}
+            found.setdefault(digest([run[1], sampling, policy.get("limits")]), []).append(run)
     tallies = summary.runs() if found else {}
     made = []
     for runs in found.values():
@@ -76,12 +78,13 @@ def _spreads(runs: list[Json]) -> dict[str, Spread]:
         values = [run.get(name) for run in runs]
         known = [value for value in values if value is not None]
         if len(known) == len(values):
-            out[name] = spread(known, is_share=name == "accuracy" or name in SHARES or name[:4] == "pass")
+            out[name] = spread(known, is_share=is_share(name))
     return out
 
 
 def spread(values: list[float], *, is_share: bool = False) -> Spread:
-    """Mean, standard deviation and Student's interval of at least two runs.
+    """Mean, standard deviation and Student's interval of at least two runs. `is_share`: none can be
+    outside 0 and 1.
 
     >>> spread([0.5, 0.7], is_share=True)
     Spread(mean=0.6, sd=0.14142135623730948, interval=(0.0, 1.0))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tmcli.records import Json
 from tmcli.report.compare import Comparison, Difference
+from tmcli.report.metrics import PASSES, is_share
 from tmcli.report.seeds import Family
 from tmcli.report.summary import Group
-from tmcli.report.tally import SHARES
 
 Column = Callable[[Json], object]
 """The metrics of a row -> its cell; None where nothing is known."""
@@ -27,7 +27,7 @@ class Table:
 def table(groups: Sequence[Group]) -> tuple[list[str], list[list[object]]]:
     """(header, rows). The words that tell rows apart come first, then accuracy with its interval."""
     keys = [key for key in groups[0].by if any(group.by[key] != "-" for group in groups)]
-    passes = [name for name in groups[-1].metrics if name.startswith(("pass@", "pass^"))]
+    passes = [name for name in groups[-1].metrics if name[:5] in PASSES]
     columns: dict[str, Column] = {
         "n": lambda m: m["n"],
         "accuracy [95 %]": lambda m: accuracy(m["accuracy"], m["interval"]),
@@ -119,7 +119,7 @@ def seeds_table(family: Family) -> Table:
     """How the runs of one policy scatter."""
     rows: list[list[object]] = []
     for name, one in family.metrics.items():
-        if name in SHOWN or name.startswith("pass"):
+        if name in SHOWN or name[:5] in PASSES:
             figures = [_figure(name, value) for value in (one.mean, one.sd)]
             rows.append([SHOWN.get(name, name), *figures, _span(name, one.interval)])
     title = f"{family.policy}: {len(family.runs)} seeds ({', '.join(family.runs)})"
@@ -130,7 +130,7 @@ def comparison_table(a: str, b: str, comparison: Comparison) -> Table:
     """b less a, metric by metric, then group by group."""
     rows: list[list[object]] = []
     for name, one in comparison.metrics.items():
-        if name in SHOWN or name.startswith("pass"):
+        if name in SHOWN or name[:5] in PASSES:
             rows.append([SHOWN.get(name, name), "all", *_difference(name, one), one.p])
     for part in comparison.groups:
         where = " ".join(part.by.values())
@@ -171,5 +171,4 @@ def _figure(name: str, value: float) -> str:
     >>> _figure("accuracy", 0.123), _figure("calls", 12.345)
     ('12.3%', '12.3')
     """
-    is_share = name in SHARES or name == "accuracy" or name.startswith("pass")
-    return f"{value:.1%}" if is_share else f"{value:.3g}"
+    return f"{value:.1%}" if is_share(name) else f"{value:.3g}"

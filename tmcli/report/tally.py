@@ -11,57 +11,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from tmcli.records import Json, Score
 from tmcli.report.judged import noise
-from tmcli.report.statistics import Interval, mean_interval, pass_at_k, pass_hat_k, share_interval
-from tmcli.score.benchmarks import NAMES
-from tmcli.score.verdicts import NTH, SOPR
-
-MEANS = (
-    "calls",
-    "errors",
-    "turns",
-    "tokens",
-    "prompt_tokens",
-    "completion_tokens",
-    "cost",
-    "seconds",
-    "reward",
-    "format",
-    "protocol",
-    "repeat",
-    "gained",
-    "recovered",
-    "invalid_calls",
-    "solve_p",
-    "solve_r",
-    "solve_f1",
-)
-"""Means that every summary has, None where nobody knows; other numbers of the scores come after them."""
-
-RATIOS = {
-    "trial_share": ("trials", "calls"),
-    "useful_share": ("useful_trials", "trials"),
-    "wasted_share": ("wasted_trials", "trials"),
-    "judged_useful_share": ("judged_useful", "judged_trials"),
-}
-"""Metric -> what is divided, by what: sums over episodes, not a mean of shares."""
-
-TOTALS = ("calls", "tokens", "cost", "seconds")
-"""What is also told as a sum, where every valid episode has it."""
-
-APART = {"answer", "hinted", *(name for pair in RATIOS.values() for name in pair)} - {"calls"}
-"""Numbers that are told by other names: as the accuracy, and as shares."""
-
-METRICS = ("accuracy", *MEANS, SOPR, *RATIOS, *NAMES)
-"""What may have a threshold, besides the parts of the reward, `pass@K` and `pass^K`."""
-
-SHARES = {"format", "protocol", "solve_p", "solve_r", "solve_f1", SOPR, *RATIOS, *NAMES} - {"path_extra"}
-"""Metrics between 0 and 1, and so their intervals."""
-
-PASSES: dict[str, Callable[[int, int, int], float]] = {"pass@": pass_at_k, "pass^": pass_hat_k}
+from tmcli.report.metrics import APART, MEANS, PASSES, RATIOS, SHARES, TOTALS
+from tmcli.report.statistics import Interval, mean_interval, share_interval
+from tmcli.score.verdicts import NTH
 
 
 class Column:
@@ -117,7 +73,7 @@ class Tally:
         self.valid += 1
         base = score.tags.get("base")
         if base:
-            self.bases[score.task_id] = base
+            self.bases[score.task_id] = str(base)
         row = self.rows.setdefault(str(base or score.task_id), len(self.rows))
         columns = self.columns
         for name, value in score.scores.items():

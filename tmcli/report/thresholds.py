@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tmcli.errors import UsageError, did_you_mean
 from tmcli.records import Json
+from tmcli.report.metrics import METRICS
 from tmcli.report.summary import Group
-from tmcli.report.tally import METRICS
 from tmcli.score import PARTS
 
 ENDS = ("low", "high")
