@@ -307,7 +307,7 @@ def test_junit(tm: Tm, tmp_path: Path) -> None:
     assert [child.tag for case in cases for child in case] == ["failure", "error", "skipped"]
     assert cases[3].get("name") == "a\ufffd[31m<b>&\ufffd#0"
     assert cases[0].get("classname") == "library.seen"
-    assert b"add --force" in tm("eval", *words, input=text.encode()).stderr
+    assert b"use --force" in tm("eval", *words, input=text.encode()).stderr
 
 
 def test_github_summary(tm: Tm, tmp_path: Path) -> None:

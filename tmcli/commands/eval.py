@@ -21,7 +21,7 @@ from tmcli.commands.options.html import Html
 from tmcli.commands.options.judged import JudgedBy, Stage
 from tmcli.commands.options.played import Played
 from tmcli.commands.options.repeating import Repro, command_line, repeat
-from tmcli.errors import InputError, RunError, did_you_mean
+from tmcli.errors import InputError, did_you_mean
 from tmcli.records import AnyRecord, Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.books import Books
 from tmcli.report.matrix import drawn
@@ -98,38 +98,39 @@ def run(
         played.sources(files, playing, serving, spending, engine, aside, force=force) as sources,
         closing(_judged(sources, weights, aside, engine, stage, provenance, episodes)) as judged,
     ):
-        for label, score in judged:
-            books.add(score, label)
-            provenance.add(score, label)
-            if episodes is not None:
-                episodes.add(score, label)
-            if evaluating.scores:
-                out.write(score)
+        _add(judged, books, provenance, episodes, out if evaluating.scores else None)
         if not books.summary.n:
-            raise InputError(
-                "no trajectories", "tm rollout or tm synth makes them", source=", ".join(sources)
-            )
+            problem, where = "no trajectories", ", ".join(sources)
+            raise InputError(problem, "tm rollout or tm synth makes them", source=where)
         books.comparisons()  # which refuses before anything is written
-        asked: Json = {"files": played.kept(sources), "arguments": command_line(context)}
-        asked |= {"by": books.summary.by, "k": books.summary.ks, "reward": weights}
+        asked = {"files": played.kept(sources), "arguments": command_line(context), "reward": weights}
         record = _record(asked, books, stage.told(), monotonic() - started)
         record = played.noted(record, provenance.rows())
         if not evaluating.scores:
             out.write(record)
         html.write(episodes, record, books, force=force)
     _tell(books, evaluating)
-    outcomes = books.checked(limits)
-    evaluating.write(books, outcomes)
-    failures = [one.says for one in outcomes if not one.ok]
-    if failures:
-        raise RunError("; ".join(failures), "--fail-under or --fail-over asks for it")
+    evaluating.check(books, limits, force=force)
+
+
+def _add(
+    judged: Judged, books: Books, provenance: Provenance, episodes: Episodes | None, out: io.Writer | None
+) -> None:
+    """Each score to all that sums up, and to `out`."""
+    for label, score in judged:
+        books.add(score, label)
+        provenance.add(score, label)
+        if episodes is not None:
+            episodes.add(score, label)
+        if out is not None:
+            out.write(score)
 
 
 def _record(asked: Json, books: Books, told: Json, seconds: float) -> Run:
     """The line on stdout."""
     return Run(
         step="eval",
-        options=asked,
+        options=asked | {"by": books.summary.by, "k": books.summary.ks},
         versions={"tm": version("tmcli"), "python": platform.python_version()},
         counts=books.summary.counts(),
         seconds=round(seconds, 3),

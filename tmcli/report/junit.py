@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
+from tmcli import streams
 from tmcli.records import Score
 from tmcli.report.thresholds import Outcome
 
@@ -42,7 +43,8 @@ class JUnit:
         place = ".".join(str(score.tags[tag]) for tag in ("toolbox", "split") if score.tags.get(tag))
         self.suites.setdefault(file or "trajectories", []).append((score.id, place or "task", kind, said))
 
-    def write(self, path: str, outcomes: Iterable[Outcome]) -> None:
+    def write(self, path: str, outcomes: Iterable[Outcome], *, force: bool = False) -> None:
+        """The file, whole or not at all."""
         limits = [
             (f"{one.who} {one.threshold.metric}".strip(), "tm eval", "" if one.ok else "failure", one.says)
             for one in outcomes
@@ -58,7 +60,8 @@ class JUnit:
                     SubElement(element, kind, message=_text(said))
         indent(root)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+        with streams.new_file(path, force=force) as sink, sink.buffered() as out:
+            ElementTree(root).write(out, encoding="utf-8", xml_declaration=True)
 
 
 def _text(value: str) -> str:

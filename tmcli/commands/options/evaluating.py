@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from tmcli import streams
 from tmcli.commands.options import words
-from tmcli.errors import UsageError
+from tmcli.errors import RunError, UsageError
 from tmcli.report.books import Books
 from tmcli.report.markdown import markdown
-from tmcli.report.thresholds import Outcome, Threshold, threshold
+from tmcli.report.thresholds import Threshold, threshold
 from tmcli.score import DEFAULT_WEIGHTS, PARTS, parse_weights
 
 
@@ -106,8 +107,8 @@ class Evaluating:
 
     def books(self, files: Sequence[str], *, force: bool) -> Books:
         """Where the scores add up. Raises `UsageError`."""
-        if self.junit is not None and Path(self.junit).exists() and not force:
-            raise UsageError(f"{self.junit} exists already", "add --force, or name another file")
+        if self.junit is not None:
+            streams.check_new(self.junit, force=force)
         if twice := [file for file in files if files.count(file) > 1]:
             raise UsageError(f"{twice[0]} is named twice", "name each file once")
         if (self.compare or self.seeds) and len(files) < 2:
@@ -131,13 +132,16 @@ class Evaluating:
             cases=cases,
         )
 
-    def write(self, books: Books, outcomes: Sequence[Outcome]) -> None:
-        """What a CI server shows: `--junit` and `--github`."""
+    def check(self, books: Books, limits: Sequence[Threshold], *, force: bool) -> None:
+        """What a CI server shows, `--junit` and `--github`. Raises `RunError` where a limit is missed."""
+        outcomes = books.checked(limits)
         if self.junit is not None and books.cases is not None:
-            books.cases.write(self.junit, outcomes)
+            books.cases.write(self.junit, outcomes, force=force)
         if self.github is not None:
             with Path(self.github).open("a", encoding="utf-8") as out:
                 out.write(markdown(books.tables(), outcomes, books.notes()))
+        if missed := [one.says for one in outcomes if not one.ok]:
+            raise RunError("; ".join(missed), "--fail-under or --fail-over asks for it")
 
 
 def _whole(text: str) -> list[int]:
