@@ -83,6 +83,18 @@ def test_what_is_read_is_judged_again(tm: Tm, tmp_path: Path) -> None:
     assert json.loads(again.stdout)["options"]["by"] == ["hops"]
 
 
+def test_a_report_and_what_was_set_aside_are_no_part_of_it(tm: Tm, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f"broken\n{lines(trajectory())}")
+    (tmp_path / "ckpt").mkdir()
+    (tmp_path / "ckpt" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
+    report = ["--html", "page.html", "--html-limit", "5", "--run", "ckpt"]
+    first = tm("eval", "a.jsonl", "--rejects", "rejects.jsonl", *report, "-o", "run.jsonl")
+    assert first.returncode == 0, first.stderr
+    again = tm("eval", "--repro", "run.jsonl")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["options"]["arguments"] == ["--skip-invalid", "a.jsonl"]
+
+
 def test_a_threshold_that_was_missed_is_no_part_of_it(tm: Tm, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines(trajectory(prediction="?")))
     assert tm("eval", "a.jsonl", "--fail-under", "1", "-o", "run.jsonl").returncode == 1
@@ -94,7 +106,7 @@ def test_a_threshold_that_was_missed_is_no_part_of_it(tm: Tm, tmp_path: Path) ->
 
 def test_a_record_keeps_no_password(tm: Tm, tmp_path: Path) -> None:
     with ModelServer(say(text("<answer>1</answer>"))) as server:
-        url = server.url.replace("://", "://someone:hush-hush@")
+        url = server.url.replace("://", "://someone:hush-h@sh@") + "?key=hush"
         played = tm("eval", "--policy", f"m@{url}", "--tasks", "unseen", "-n", "1", "-o", "run.jsonl")
     assert played.returncode == 0, played.stderr
     assert f"m@{server.url}" in read(tmp_path / "run.jsonl")["options"]["arguments"]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tmcli import console, io
+from tmcli.commands.options.html import Html
 from tmcli.errors import InputError, RunError, UsageError
 from tmcli.records import Run, expect
 from tmcli.report.repro import Number, arguments, compared
@@ -29,20 +30,22 @@ Repro = Annotated[
 ]
 
 ASIDE = {
-    "output", "to", "force", "rejects", "keep", "resume", "fail_under", "fail_over", "html", "html_limit",
-    "run", "junit", "github", "repro", "quiet", "verbose", "concurrency", "engine", "ray_address", "workers",
+    "output", "to", "force", "keep", "resume", "record", "fail_under", "fail_over", "junit", "github",
+    "repro", "quiet", "verbose", "concurrency", "engine", "ray_address", "workers",
+    *(one.name for one in fields(Html)),
 }  # fmt: skip
 """Options that shape no number: where things go, how fast they are, and what is thought of them."""
 
+SERVERS = {"policy", "judge"}
+"""Options that may name addresses."""
 
-_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
 MOST = 20
 """Differing numbers that are told one by one; the record has all."""
 
 
 def command_line(context: typer.Context) -> list[str]:
     """The words that would give these options again, without those that shape no number, and without the
-    passwords of addresses: a record is passed on."""
+    passwords and keys of addresses: a record is passed on."""
     words: list[str] = []
     files: list[str] = []
     for param in context.command.params:
@@ -51,14 +54,27 @@ def command_line(context: typer.Context) -> list[str]:
         if param.name in ASIDE or value is None or source is None or source.name.startswith("DEFAULT"):
             continue
         several = list(value) if isinstance(value, list | tuple) else [value]
+        if param.name in SERVERS:
+            several = [_public(value)]
         if param.param_type_name == "argument":
             files += map(str, several)
+        elif param.name == "rejects":  # which also says that broken lines are left out
+            words += [] if context.params["skip_invalid"] else ["--skip-invalid"]
         elif isinstance(value, bool):
             words += [(param.opts if value else param.secondary_opts)[0]]
         else:
             flag = max(param.opts, key=len)  # `--tasks` rather than `-t`
             words += [word for one in several for word in (flag, str(one))]
-    return [_LOGIN.sub("", word) for word in words + files]
+    return words + files
+
+
+def _public(name: str) -> str:
+    """A model and its servers without what their addresses may hold.
+
+    >>> _public("m@http://me:p@ss@a:1/v1?key=x,http://b:1/v1"), _public("Qwen/Qwen3-8B")
+    ('m@http://a:1/v1,http://b:1/v1', 'Qwen/Qwen3-8B')
+    """
+    return re.sub(r"(?<=://)[^/?#]*@|[?#][^,]*", "", name) if "://" in name else name
 
 
 def repeat(context: typer.Context, path: str, output: str, to: io.Form | None, *, force: bool) -> None:
