@@ -19,8 +19,9 @@ from tmcli.score import task_in
 
 MAX_LINES, MAX_CHARS = 20, 300
 """Of a run of lines, and of a line."""
-MOST_CELLS = 1_000_000
-"""Pairs of lines that are compared: of longer turns, all of the left stands before all of the right."""
+MOST_CELLS = 250_000
+"""Pairs of lines that are compared, which takes a second at worst: of longer turns, all of the left stands
+before all of the right."""
 
 
 def difference(
