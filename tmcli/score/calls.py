@@ -180,14 +180,18 @@ def holds(text: str, value: str) -> bool:
     """
     if not (text.isascii() and value.isascii()):
         return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
-    text, value = text.lower(), value.lower()  # the same; re would compile each value anew
+    return found_at(text.lower(), value.lower()) >= 0  # the same; re would compile each value anew
+
+
+def found_at(text: str, value: str) -> int:
+    """Where a text first holds a value that is no part of a longer word, both in lower case; -1: nowhere."""
     at = text.find(value)
     while at >= 0:
         end = at + len(value)
         if not (_in_word(text[at - 1 : at]) or _in_word(text[end : end + 1])):
-            return True
+            return at
         at = text.find(value, at + 1)
-    return False
+    return -1
 
 
 def _in_word(letter: str) -> bool:

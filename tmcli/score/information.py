@@ -9,6 +9,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
 
+from tmcli.score.calls import found_at
 from tmcli.score.parts import Case
 
 
@@ -88,18 +89,3 @@ def shows(text: str, fact: str) -> bool:
     (True, False, True)
     """
     return found_at(text, fact) >= 0
-
-
-def found_at(text: str, fact: str) -> int:
-    """Where it first does; -1: nowhere."""
-    at = text.find(fact)
-    while at >= 0:
-        end = at + len(fact)
-        if not (_in_word(text[at - 1 : at]) or _in_word(text[end : end + 1])):
-            return at
-        at = text.find(fact, at + 1)
-    return -1
-
-
-def _in_word(letter: str) -> bool:
-    return letter.isalnum() or letter == "_"
