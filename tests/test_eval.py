@@ -344,3 +344,21 @@ def test_broken_lines_can_be_set_aside(tm: Tm) -> None:
     text = "{}\n" + lines(played(0), replace(played(1), task={}))
     assert tm("eval", input=text.encode()).returncode == 2
     assert summary(tm, "--skip-invalid", text=text)["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "golds"),
+    [
+        ("bfcl", {"ground_truth": "x", "takes": {"f": {}}}),
+        ("restbench", {"path": 5}),
+        ("rotbench", {"ground_truth": [{"f": 1}]}),
+        ("toolhop", {"ground_truth": [5]}),
+    ],
+)
+def test_golds_of_another_form_are_told_or_set_aside(tm: Tm, dataset: str, golds: dict[str, Any]) -> None:
+    strange = trajectory(task=task(2, tags={"dataset": dataset, "category": "simple"}) | golds)
+    text = lines(played(0), strange)
+    result = tm("eval", input=text.encode())
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert f"golds of {dataset} cannot be read".encode() in result.stderr
+    assert summary(tm, "--skip-invalid", text=text)["n"] == 1

@@ -46,14 +46,14 @@ def evaluate(
     label: str = "",
 ) -> Iterator[Score]:
     """The score of each trajectory; score records pass as they are. `label` becomes the tag `file`. A
-    trajectory whose task is no task record goes to `on_broken`."""
+    trajectory whose task is no task record, or has golds that nobody can read, goes to `on_broken`."""
     for record in records:
         try:
             score = _score(record, weights)
         except InputError as error:
-            if not isinstance(record, Trajectory):
+            if not isinstance(record, Trajectory | View):
                 raise
-            on_broken(record, error)
+            on_broken(record if isinstance(record, Trajectory) else record.trajectory, error)
             continue
         yield labelled(score, label)
 
@@ -83,7 +83,7 @@ class Broken:
 
     error: InputError
     readable: bool
-    """It is a trajectory, but its task is no task record."""
+    """It is a trajectory, but its task is none that can be judged."""
     fatal: bool = False
     """It is no record that could have one."""
 
@@ -97,6 +97,6 @@ def scored(lines: Iterable[bytes], weights: Mapping[str, float] | None) -> list[
             record = View.usual(line) or decode(line)
             out.append(encode(_score(record, weights)))
         except InputError as error:
-            readable = isinstance(record, Trajectory)
+            readable = isinstance(record, Trajectory | View)
             out.append(Broken(error, readable, fatal=record is not None and not readable))
     return out

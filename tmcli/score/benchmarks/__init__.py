@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tmcli.errors import InputError
 from tmcli.records import Json
 from tmcli.score.benchmarks import bfcl, restbench, rotbench, toolhop
 from tmcli.score.calls import Made
@@ -22,10 +23,17 @@ Call = tuple[str, Any]
 
 
 def benchmark(case: Case) -> Json:
-    """The metrics of this episode; none where the task lacks the golds."""
+    """The metrics of this episode; none where the task lacks the golds. Raises `InputError` where they have
+    another form than importers give them."""
     dataset = case.task.tags.get("dataset")
     metrics = _METRICS.get(dataset) if isinstance(dataset, str) else None
-    return {} if metrics is None else metrics(case)
+    if metrics is None:
+        return {}
+    try:
+        return metrics(case)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = f"trajectory {case.trajectory.id}: the golds of {dataset} cannot be read: {error!r}"
+        raise InputError(problem, "import the task again", field="task") from error
 
 
 RIGHT = ("bfcl",)
