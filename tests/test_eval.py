@@ -199,6 +199,17 @@ def test_stored_rewards_are_not_trusted(tm: Tm) -> None:
     assert summary(tm, "--reward", "answer=1", text=lines(lied))["reward"] == 0.0
 
 
+@pytest.mark.parametrize("words", ["--policy scripted --keep x.jsonl", "--html ./x.jsonl", "--junit x.jsonl"])
+def test_outputs_of_one_name_are_refused(tm: Tm, tmp_path: Path, words: str) -> None:
+    """Before anything is played or written: one would take the other's place."""
+    files = [] if "--policy" in words else ["runs.jsonl"]
+    (tmp_path / "runs.jsonl").write_text(lines(played(0, right=True)))
+    result = tm("eval", *files, *words.split(), "-o", "x.jsonl", "--force")
+    assert result.returncode == 2
+    assert b"x.jsonl is named for two outputs; give each a file of its own" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.jsonl"]
+
+
 def test_files_are_compared(tm: Tm, tmp_path: Path) -> None:
     """The last table of the demo: base, sft, rl by seen and unseen, files in the order they were named."""
     for name, n in (("base", 1), ("sft", 6), ("rl", 9)):

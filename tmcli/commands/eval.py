@@ -21,7 +21,7 @@ from tmcli.commands.options.html import Html
 from tmcli.commands.options.judged import JudgedBy, Stage
 from tmcli.commands.options.played import Played
 from tmcli.commands.options.repeating import Repro, command_line, repeat
-from tmcli.errors import InputError, did_you_mean
+from tmcli.errors import InputError, UsageError, did_you_mean
 from tmcli.records import AnyRecord, Json, Run, Score, Trajectory, decode, encode, expect
 from tmcli.report.books import Books
 from tmcli.report.matrix import drawn
@@ -82,6 +82,7 @@ def run(
         judging.estimate(record for source in files or ["-"] for record in io.read(source))
         return
     played.check(context, files)
+    _check_apart(output, rejects, played.keep, html.html, evaluating.junit)
     if spending.dry_run:
         played.estimate(playing, serving, spending)
         return
@@ -124,6 +125,15 @@ def _add(
             episodes.add(score, label)
         if out is not None:
             out.write(score)
+
+
+def _check_apart(*outputs: str | None) -> None:
+    """Raises `UsageError` where one output would take another's place."""
+    names = [name for name in outputs if name is not None and name != "-"]
+    places = [Path(name).resolve() for name in names]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(f"{names[number]} is named for two outputs", "give each a file of its own")
 
 
 def _record(asked: Json, books: Books, told: Json, seconds: float) -> Run:
