@@ -164,6 +164,8 @@ def test_at_most_one_and_only_where_due(turns: list[Turn], limit: int) -> None:
             pass
 
     class Tools:
+        key: dict[str, Any] = {}
+
         def open(self, task: Task, sample: int) -> Session:
             return Session()
 
@@ -287,7 +289,7 @@ def test_eval_says_so(mended: Trajectory) -> None:
 
 
 def test_show_tells_it(mended: Trajectory) -> None:
-    told = transcript(mended)
+    told = "\n".join(line.text for line in transcript(mended))
     assert f"   answer: 12\n   hint: {prompt('hint')}\n\n3. execution" in told
     assert "right: 1 (stop: answer)" in told
 

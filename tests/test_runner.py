@@ -286,7 +286,7 @@ def test_who_meets_the_end_of_the_budget_is_dropped_and_the_others_end_well() ->
     def turns(task: Task, sample: int) -> list[Turn]:
         return [Spent("5 of 5 requests are used", "--resume") if task.id == tasks(6)[5].id else ANSWER]
 
-    player = Player(turns, lambda task, sample: 0.0 if task.id == tasks(6)[5].id else 0.05)
+    player = Player(turns, lambda task, sample: 0.0 if task.id == tasks(6)[5].id else 0.5)
     with Runner(player, Limits(), concurrency=8) as runner:
         got = list(runner.run(jobs(tasks(100))))
         assert [t.task["id"] for t in got] == [task.id for i, task in enumerate(tasks(8)) if i != 5]
