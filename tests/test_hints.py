@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from conftest import Tm
@@ -164,7 +164,7 @@ def test_at_most_one_and_only_where_due(turns: list[Turn], limit: int) -> None:
             pass
 
     class Tools:
-        key: dict[str, Any] = {}
+        key: ClassVar[dict[str, Any]] = {}
 
         def open(self, task: Task, sample: int) -> Session:
             return Session()
