@@ -289,7 +289,7 @@ def test_fail_under(tm: Tm, threshold: str, code: int, said: str) -> None:
 
 def test_several_thresholds(tm: Tm) -> None:
     text = lines(played(0), played(1, right=False)).encode()
-    words = ["--fail-under", "0.6", "--fail-under", "reward=0.1", "--fail-over", "errors=0.5"]
+    words = ["--fail-under", "0.6,reward=0.1", "--fail-over", "errors=0.5"]
     result = tm("eval", *words, input=text)
     assert result.returncode == 1
     assert b"accuracy is 0.5, below 0.6; errors is 1, above 0.5" in result.stderr

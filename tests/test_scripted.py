@@ -15,7 +15,7 @@ from tmcli.drift import forms
 from tmcli.episode import Limits
 from tmcli.errors import InputError, UsageError
 from tmcli.policies.reading import Reading, in_units
-from tmcli.policies.scripted import Scripted
+from tmcli.policies.scripted import Manner, Scripted, manner
 from tmcli.protocol import CANNOT, parse, write_call
 from tmcli.records import Json, Task, Trajectory, encode, new_task
 from tmcli.runner import Runner, jobs
@@ -479,3 +479,61 @@ def test_a_plan_that_is_none_is_told(step: Json) -> None:
     task = replace(next(suites.suite("library", 1)), plan=[step])
     with pytest.raises(InputError, match="cannot be read"):
         Scripted().open(task, 0)
+
+
+# ---- manners -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [[], ["stale"], ["none@0.25", "all"], ["all@1"]], ids=",".join)
+@pytest.mark.parametrize(
+    "text", ["scripted:trials=4", "scripted:trials=0", "scripted:trials=2,notes=off,corrections=off"]
+)
+def test_every_manner_is_right(text: str, kinds: list[str]) -> None:
+    chosen = manner(text)
+    tasks = [task for name in suites.SUITES for task in suites.suite(name, N, 3, kinds)]
+    with Runner(Scripted("trial", chosen), Limits(max_turns=16)) as runner:
+        played = play(runner, tasks)
+    for trajectory in played:
+        assert right(trajectory), (trajectory.failure, trajectory.prediction, trajectory.task["env"])
+        phases = [turn["phase"] for turn in trajectory.turns]
+        trials = phases.count("trial")
+        assert trials <= chosen.trials
+        assert set(phases[trials:]) <= {"execution"}
+        if not chosen.notes:
+            assert not any("<experience>" in message["content"] for message in said(trajectory))
+    errors = [not made["ok"] for t in played for turn in t.turns[chosen.trials :] for made in turn["calls"]]
+    if not chosen.corrections:  # the last call of a task that cannot be done still fails
+        assert sum(errors) <= sum(t.prediction == CANNOT for t in played)
+    elif kinds:
+        assert sum(errors) > 10
+
+
+def test_other_tools_are_tried_as_the_documents_read() -> None:
+    """Those that share words with the question come first; none that changes anything is tried."""
+    tasks = [task for name in suites.SUITES for task in suites.suite(name, N, 3, ["none", "rename", "stale"])]
+    with Runner(Scripted("trial", Manner(trials=4)), Limits()) as runner:
+        played = play(runner, tasks)
+    tried = [
+        [call["name"] for m in said(t) if "<trial>" in m["content"] for call in calls(m)] for t in played
+    ]
+    assert all(len(set(names)) == len(names) for names in tried)
+    lengths = Counter(map(len, tried))
+    assert all(lengths[n] > 10 for n in (1, 2, 3, 4))
+    assert not any(
+        name.startswith(("book_room", "book_seat", "cancel_", "order_", "send_"))
+        for names in tried
+        for name in names[:-1]
+    )
+
+
+def test_a_manner_that_is_none() -> None:
+    assert manner("scripted") == Manner()
+    for text in (
+        "scripted:",
+        "scripted:trials=x",
+        "scripted:trials=-1",
+        "scripted:notes=no",
+        "scripted:trials=1,",
+    ):
+        with pytest.raises(UsageError, match="scripted teacher knows no"):
+            manner(text)

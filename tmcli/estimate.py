@@ -28,7 +28,7 @@ from tmcli.environments.world import World
 from tmcli.episode import play
 from tmcli.errors import TmError
 from tmcli.meter import CHARS_PER_TOKEN, Price
-from tmcli.policies import is_local
+from tmcli.policies import is_local, is_scripted
 from tmcli.policies.scripted import Scripted
 from tmcli.protocol import prompt
 from tmcli.records import Json, Task
@@ -115,7 +115,7 @@ class Estimate:
 
 def estimate(jobs: Iterable[Job], setup: Setup) -> Estimate:
     """What playing these jobs would ask for."""
-    asks = setup.policy != "scripted" and not is_local(setup.policy)
+    asks = not is_scripted(setup.policy) and not is_local(setup.policy)
     n_tasks = n_all = n_few = n_playable = 0
     firsts = 0.0  # tokens of the first requests, each as often as its task is played
     drawn: list[Task] = []

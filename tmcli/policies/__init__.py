@@ -124,10 +124,10 @@ def load(
     go to an OpenAI-compatible server, asked as `service` says; `meter` counts what is asked of it. `style`
     is how the scripted expert plays; `max_batch_tokens` bounds what a local model holds of all episodes.
     """
-    if name == "scripted":
-        from tmcli.policies.scripted import Scripted
+    if is_scripted(name):
+        from tmcli.policies.scripted import Scripted, manner
 
-        return Scripted(style)
+        return Scripted(style, manner(name))
     if is_local(name):
         if name.startswith((".", "/", "~")) and not Path(name).is_dir():
             raise UsageError(
@@ -143,6 +143,11 @@ def load(
     from tmcli.policies.openai import OpenAI
 
     return OpenAI(name, sampling, service=service, meter=meter)
+
+
+def is_scripted(name: str) -> bool:
+    """Is this the embedded teacher, in whatever manner?"""
+    return name.partition(":")[0] == "scripted"
 
 
 def is_local(name: str) -> bool:

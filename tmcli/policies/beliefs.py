@@ -91,7 +91,7 @@ class Beliefs:
 
     def learn(self, tool: str, sent: Json, error: str) -> list[str]:
         """What an error taught about a call of this tool, in sentences; nothing that was known."""
-        return [*self._learn_names(tool, error), *self._learn_forms(error), *self._learn_codes(sent, error)]
+        return [*self._learn_names(tool, error), *self.learn_forms(error), *self._learn_codes(sent, error)]
 
     def takes(self, tool: str) -> str:
         """What a tool takes, in a sentence."""
@@ -119,7 +119,8 @@ class Beliefs:
         self.names[tool] = {parameter: meant.get(name, name) for parameter, name in before.items()}
         return [self.takes(tool)] if self.names[tool] != before else []
 
-    def _learn_forms(self, error: str) -> list[str]:
+    def learn_forms(self, error: str) -> list[str]:
+        """How all tools write dates and ids; nothing that was known."""
         lessons = []
         for mask, shown in _WRITTEN.findall(error):
             if mask and self.dates is None:

@@ -3,6 +3,9 @@
     trial     call the first tool as documented; note what the reply teaches; then execute
     direct    the golden path: the plan's calls as the tools take them, no trials (the baseline)
 
+With `trials=N` it tries other tools before the first, those that someone would take for it who knows the
+question and the documents only (exploring.py): what it then shows is how to go on where a tool was none.
+
 It knows the plan and reads the documents; what a tool really takes and means it learns from replies alone:
 an error lists the parameters or shows a form, a look-alike has nothing or old data, a reply has another
 shape, another unit or further pages. A lesson of a later tool is met while executing, and said in the next
@@ -16,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tmcli import toolbox
@@ -25,6 +28,7 @@ from tmcli.drift.decoy import UPDATED, YEARS
 from tmcli.errors import InputError, PolicyFailure, UsageError
 from tmcli.policies import Reply
 from tmcli.policies.beliefs import Beliefs
+from tmcli.policies.exploring import lesson, likely
 from tmcli.policies.reading import Reading, empty, in_units
 from tmcli.protocol import CANNOT, Call, Style, describe
 from tmcli.records import Json, Task
@@ -39,10 +43,47 @@ _RETURNS = re.compile(r"\bReturns (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How it plays in style trial; what the study leaves out, one by one."""
+
+    trials: int = 1
+    """Tools it tries before it executes, at most, the last of them the right one."""
+    notes: bool = True
+    """It says in <experience> what it learned."""
+    corrections: bool = True
+    """It meets errors while executing, and mends them; else it knows all once it has tried."""
+
+
+def manner(text: str) -> Manner:
+    """`scripted`, or `scripted:trials=4,notes=off,corrections=off`. Raises `UsageError`.
+
+    >>> manner("scripted:trials=4,notes=off")
+    Manner(trials=4, notes=False, corrections=True)
+    """
+    _, colon, told = text.partition(":")
+    found: dict[str, Any] = {}
+    for word in told.split(",") if colon else []:
+        name, _, value = word.partition("=")
+        if name == "trials" and value.isdecimal():
+            found[name] = int(value)
+        elif name in ("notes", "corrections") and value in SWITCH:
+            found[name] = SWITCH[value]
+        else:
+            raise UsageError(
+                f"the scripted teacher knows no {word!r}", "write scripted:trials=N,notes=off,corrections=off"
+            )
+    return Manner(**found)
+
+
+SWITCH = {"on": True, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
 class Scripted:
     """Plays tasks that have a gold plan, see `toolbox.py`."""
 
     style: Style = "trial"
+    manner: Manner = Manner()
 
     @property
     def name(self) -> str:
@@ -50,7 +91,8 @@ class Scripted:
 
     @property
     def sampling(self) -> Json:
-        return {"style": self.style}
+        apart = {key: value for key, value in asdict(self.manner).items() if value != getattr(Manner(), key)}
+        return {"style": self.style, **apart}
 
     def open(self, task: Task, sample: int) -> _Expert:
         """Raises `UsageError` for a task without a plan, `InputError` for a plan that is none."""
@@ -59,7 +101,7 @@ class Scripted:
                 f"task {task.id} has no gold plan, and the scripted teacher needs one", "use --teacher MODEL"
             )
         try:
-            return _Expert(task, task.plan, self.style)
+            return _Expert(task, task.plan, self.style, self.manner)
         except (LookupError, TypeError, AttributeError) as error:
             problem = f"the plan of task {task.id} cannot be read: {error!r}"
             raise InputError(problem, "mend the task") from error
@@ -83,11 +125,14 @@ class _Expert:
 
     tokens = None
 
-    def __init__(self, task: Task, plan: list[Json], style: Style) -> None:
+    def __init__(self, task: Task, plan: list[Json], style: Style, manner: Manner) -> None:
+        self.task = task
         self.plan = plan
         self.beliefs = Beliefs(task, known=style == "direct")
-        self.tries = style == "trial"
-        self.phase: Literal["trial", "noting", "execution"] = "trial" if self.tries else "execution"
+        self.notes = style == "trial" and manner.notes
+        self.learns = style == "direct" or manner.corrections
+        tries = style == "trial" and manner.trials > 0
+        self.phase: Literal["trial", "noting", "execution"] = "trial" if tries else "execution"
         self.paths = list(toolbox.paths(plan))
         self.readings = {i: Reading(list(dict.fromkeys(self._needed(i)))) for i in range(len(plan))}
         self.units = [key for path in self.paths for key in path[1:] if isinstance(key, str)]
@@ -100,6 +145,10 @@ class _Expert:
         """Learned from the last replies."""
         self.told: set[str] = set()
         """What was said of units."""
+        self.others = self._others()[: manner.trials - 1] if tries else []
+        """Tools to try before the right one."""
+        self.other: Call | None = None
+        """The call of such a tool that waits for its reply."""
 
     async def reply(self, messages: list[Json]) -> Reply:
         try:
@@ -111,12 +160,20 @@ class _Expert:
         pass
 
     def _next(self, messages: list[Json]) -> Reply:
+        if self.other is not None:
+            self.lessons = self._lessons(self.other, messages[-1]["content"])
+            self.other = None
         if self.phase == "trial":
+            if self.others:
+                self.other = self._try(self.others.pop(0))
+                return self._say(f"{self._noted()}<trial>try {self.other.name}</trial>", [self.other])
             self.phase = "noting"
             if not self._missing(0):
-                return self._call(f"<trial>try {self._shown(0)}</trial>", [0])
+                return self._call(f"{self._noted()}<trial>try {self._shown(0)}</trial>", [0])
         correction = self._hear(messages) if self.asked else ""
-        noted = f"<experience>{'. '.join(self.lessons)}.</experience>" if self.tries and self.lessons else ""
+        noted = self._noted()
+        if self.phase == "noting" and not self.learns:
+            self.beliefs = Beliefs(self.task, known=True)
         self.phase = "execution"
         steps = [] if self.cannot else self._ready()
         if not steps:
@@ -129,6 +186,28 @@ class _Expert:
             or f"{self._aim(steps)} from {self._shown(steps[0])}"
         )
         return self._call(f"{noted}<plan>{aim}</plan>", steps)
+
+    # ---- other tools, that look as likely to who does not know the plan
+
+    def _others(self) -> list[str]:
+        alike = self.beliefs.alike[self.plan[0]["name"]]
+        documents = [tool["function"] for tool in self.task.tools]
+        found = likely(self.task.messages[-1]["content"], documents, self._values())
+        first = min((found.index(name) for name in alike if name in found), default=len(found))
+        return found[:first]
+
+    def _values(self) -> list[Any]:
+        """What the question gives, in the forms that are known by now."""
+        first = self.plan[0]
+        if self._missing(0):
+            return list(first["arguments"].values())
+        return list(self.beliefs.call(first["name"], first["arguments"])[1].values())
+
+    def _try(self, tool: str) -> Call:
+        return Call(tool, dict(zip(self.beliefs.documented[tool], self._values(), strict=True)))
+
+    def _lessons(self, call: Call, text: str) -> list[str]:
+        return self.beliefs.learn_forms(text) or [lesson(call.name, call.arguments, text)]
 
     # ---- what to do next
 
@@ -177,6 +256,9 @@ class _Expert:
         arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
         name, sent = self.beliefs.call(self.plan[step]["name"], arguments)
         return Call(name, {**sent, "page": self.readings[step].next_page} if self._goes_on(step) else sent)
+
+    def _noted(self) -> str:
+        return f"<experience>{'. '.join(self.lessons)}.</experience>" if self.notes and self.lessons else ""
 
     def _say(self, text: str, calls: list[Call]) -> Reply:
         return Reply(content=text, turn=describe(text, tuple(calls)))

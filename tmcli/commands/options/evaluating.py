@@ -63,7 +63,7 @@ class Evaluating:
         list[str] | None,
         typer.Option(
             "--fail-under",
-            metavar="[METRIC=]X",
+            metavar="[METRIC=]X,...",
             help="Exit with 1 where the accuracy, or METRIC, is below X; may be repeated. METRIC.low is the"
             " lower end of its interval, METRIC.diff the difference of --compare.",
         ),
@@ -71,7 +71,7 @@ class Evaluating:
     fail_over: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-over", metavar="METRIC=X", help="The same where METRIC is above X, as errors or cost."
+            "--fail-over", metavar="METRIC=X,...", help="The same where METRIC is above X, as errors or cost."
         ),
     ] = None
     junit: Annotated[
@@ -99,8 +99,8 @@ class Evaluating:
 
     def limits(self) -> list[Threshold]:
         """What `--fail-under` and `--fail-over` ask. Raises `UsageError`."""
-        found = [threshold(text) for text in self.fail_under or []]
-        found += [threshold(text, least=False) for text in self.fail_over or []]
+        found = [threshold(text) for given in self.fail_under or [] for text in given.split(",")]
+        found += [threshold(text, least=False) for given in self.fail_over or [] for text in given.split(",")]
         if not self.compare and any(".diff" in limit.metric for limit in found):
             raise UsageError("a difference takes two files", "add --compare, or ask for the metric itself")
         return found

@@ -61,8 +61,10 @@ class Generating:
             return
         if self.teacher is None:
             raise UsageError("--generate needs a --teacher", "name one, as --teacher gpt-4o or MODEL@URL")
+        from tmcli.policies import is_scripted
+
         for word, name in (("--teacher", self.teacher), ("--solver", self.solver)):
-            if name == "scripted":
+            if name and is_scripted(name):
                 problem = f"{word} scripted cannot do this: it plays plans, and has no ideas of its own"
                 raise UsageError(problem, "name a model, as gpt-4o or MODEL@URL")
         if self.temperature == 0:

@@ -31,8 +31,10 @@ Learner = Annotated[
 
 def check_learner(policy: str) -> None:
     """Raises `UsageError` for one without weights here."""
-    if policy == "scripted" or "://" in policy:
-        who = policy if policy == "scripted" else "a server's model"
+    from tmcli.policies import is_scripted
+
+    if is_scripted(policy) or "://" in policy:
+        who = policy if is_scripted(policy) else "a server's model"
         raise UsageError(
             f"{who} has no weights here to train",
             "name a checkpoint folder, a hub id, smollm2 or tiny; --server URL has a server generate",

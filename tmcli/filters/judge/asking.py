@@ -24,7 +24,7 @@ from tmcli.filters.inorder import InOrder
 from tmcli.filters.judge.estimate import MAX_NEW_TOKENS
 from tmcli.ledger import spent
 from tmcli.meter import Budget, Meter, Price
-from tmcli.policies import Sampling, Service, is_local
+from tmcli.policies import Sampling, Service, is_local, is_scripted
 from tmcli.policies.openai import OpenAI
 from tmcli.policies.openai.dialect import refused
 from tmcli.policies.openai.outcomes import Unfit, finish
@@ -61,7 +61,7 @@ class Asking:
         concurrency: int = 8,
     ) -> None:
         """Raises `UsageError` where the policy is no model behind a server."""
-        if policy == "scripted" or is_local(policy):
+        if is_scripted(policy) or is_local(policy):
             raise UsageError(
                 f"--judge {policy}: a judge is a model behind a server",
                 "name one as gpt-4o or MODEL@URL; vllm serve and llama-server make one of a local model",
