@@ -20,8 +20,8 @@ Teacher = Annotated[
     typer.Option(
         "--teacher",
         metavar="TEACHER",
-        help="Who plays: scripted[:trials=4] (embedded), a checkpoint, or MODEL[@URL,...] of an OpenAI-compatible"
-        " server (OPENAI_API_KEY, OPENAI_BASE_URL).",
+        help="Who plays: scripted[:trials=4] (embedded), a checkpoint, or MODEL[@URL,...] of an"
+        " OpenAI-compatible server (OPENAI_API_KEY, OPENAI_BASE_URL).",
     ),
 ]
 UntilCorrect = Annotated[

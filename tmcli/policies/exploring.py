@@ -21,7 +21,13 @@ STEM = 5
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PARAMETERS = re.compile(r"\bparameters are: (.*)$", re.DOTALL)
-_KINDS = {"string": str, "integer": int, "number": (int, float), "array": list, "boolean": bool}
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "array": list,
+    "boolean": bool,
+}
 
 
 def likely(question: str, documents: Sequence[Json], values: Sequence[Any]) -> list[str]:
