@@ -17,7 +17,9 @@ from tmcli import drift
 from tmcli.drift import forms, names
 from tmcli.records import Json, Task
 
-_PARAMETERS = re.compile(r"\bparameters are: (.*)$", re.DOTALL)
+PARAMETERS = re.compile(r"\bparameters are: (.*)$", re.DOTALL)
+"""Where an error lists what a tool takes."""
+
 _WRITTEN = re.compile(r"\bmust be written (?:(\S+), )?like (\S+?)(?:;|$)")
 _LISTED = re.compile(r"^(\S+?)(?:\[\d+\])? must be one of: (.*)$", re.DOTALL)
 
@@ -107,7 +109,7 @@ class Beliefs:
     def _learn_names(self, tool: str, error: str) -> list[str]:
         """An error lists what a tool really takes: what is not in the documents stands, in order, for what is
         only in the documents."""
-        found = _PARAMETERS.search(error)
+        found = PARAMETERS.search(error)
         if not found:
             return []
         real = found[1].split(", ")

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tmcli.drift import names
+from tmcli.policies.beliefs import PARAMETERS
 from tmcli.records import Json
 
 STEM = 5
 """Letters by which words are held to be the same: visit, visits."""
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_PARAMETERS = re.compile(r"\bparameters are: (.*)$", re.DOTALL)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "string": str,
     "integer": int,
@@ -48,7 +48,7 @@ def lesson(tool: str, sent: Json, text: str) -> str:
     if "error" not in reply:
         return f"{tool} answers {', '.join(list(reply)[:4])}"
     error = str(reply["error"])
-    if found := _PARAMETERS.search(error):
+    if found := PARAMETERS.search(error):
         return f"{tool} takes {found[1]}"
     known = [value for value in sent.values() if isinstance(value, str) and f"'{value}'" in error]
     return f"{tool} has no {known[0]}" if known else f"{tool} does not take this"
