@@ -95,6 +95,20 @@ def test_samples_of_a_task_are_one_pair(tm: Tm, tmp_path: Path) -> None:
     assert {"pass@2", "pass^4"} < set(found["metrics"])
 
 
+def test_a_task_under_several_drifts_has_no_pass_at_k(tm: Tm, tmp_path: Path) -> None:
+    """Its episodes are of different tasks, made of one: they are one pair, and no samples."""
+
+    def drifted(n: int, right: bool) -> Trajectory:
+        one = played(n, right=right)
+        tags = {**one.task["tags"], "base": f"t{n // 2}"}
+        return replace(one, task={**one.task, "tags": tags})
+
+    write(tmp_path, a=[drifted(n, True) for n in range(8)], b=[drifted(n, n < 6) for n in range(8)])
+    found = compared(tm)
+    assert found["metrics"]["accuracy"]["tasks"] == 4
+    assert not any(name.startswith("pass") for name in found["metrics"])
+
+
 def test_numbers_that_are_not_shares(tm: Tm, tmp_path: Path) -> None:
     def with_calls(n: int, n_calls: int) -> Trajectory:
         turns = [turn("execution", *(call(x=i) for i in range(n_calls))), turn("execution")]

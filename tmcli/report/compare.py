@@ -138,5 +138,7 @@ def _judged(tally: Tally) -> set[str]:
 
 def _passes(a: Tally, b: Tally) -> list[str]:
     """pass@k and pass^k of 2, 4, 8 ... as far as both have samples."""
+    if a.is_mixed or b.is_mixed:
+        return []
     most = min(int(max(tally.columns["accuracy"].ns, default=0)) for tally in (a, b))
     return [f"{prefix}{1 << i}" for prefix in PASSES for i in range(1, most.bit_length())]

@@ -165,10 +165,15 @@ class Tally:
         out["stops"] = dict(sorted(self.stops.items()))
         return out
 
+    @property
+    def is_mixed(self) -> bool:
+        """Are there tasks under several drifts? Such a task is not the same one, and its episodes are no
+        samples of it: there is no pass@k."""
+        return len(self.bases) > len(set(self.bases.values()))
+
     def _passes(self, ks: Sequence[int] | None) -> dict[str, tuple[float, Interval | None]]:
-        """pass@k and pass^k with their intervals, over the tasks with at least k samples. Under several
-        drifts a task is not the same one, and its episodes are no samples of it: none are told then."""
-        if len(self.bases) > len(set(self.bases.values())):
+        """pass@k and pass^k with their intervals, over the tasks with at least k samples."""
+        if self.is_mixed:
             return {}
         column = self.columns["accuracy"]
         tasks = Counter((int(n), int(c)) for n, c in zip(column.ns, column.sums, strict=True) if n)
