@@ -2,11 +2,11 @@
 
     python tests/benchmarks/learning.py SFT OUT [--steps 40] [--test 200] [--more "--method compass ..."]
 
-SFT is a checkpoint of the demo (`make demo`, ckpt-sft). The policy is trained on the demo's tasks (three
+SFT is a checkpoint, as of the demo (`make demo`, ckpt-sft). The policy is trained on the demo's tasks (three
 seen toolboxes; `--on` trains on others). Every few steps it plays tasks of two unseen toolboxes: that is the
 curve, in OUT/rl/metrics.jsonl, and the weights that solve most are kept. At the end both policies play the
-same new tasks, greedily: on the demo's unseen toolboxes, two others, and on its seen ones. The difference is
-by task, its interval a bootstrap over tasks. Every line of work is a `tm` command.
+same new tasks, greedily: on the demo's unseen toolboxes, and on its seen ones; `tm eval --compare`
+holds them against each other task by task. Every line of work is a `tm` command.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+Json = dict[str, Any]
 
 KIND = {"seen": "flights,kitchen,library", "unseen": "clinic,museum"}
 HELD_OUT = "garden,harbor"
 """Unseen, and not among those of the test."""
 COMMON = "--hops 1,2 --drift none,stale"
-PLAYED = ["--max-tokens", "1024", "--max-new-tokens", "160", "--max-turns", "8"]
+PLAYED = ["--max-tokens", "1280", "--max-new-tokens", "160", "--max-turns", "10"]
 
 
 def tm(*words: object) -> float:
@@ -41,20 +42,12 @@ def tasks(file: Path, *words: object) -> None:
     tm("tasks", *words, "-o", file, "--force")
 
 
-def answers(file: Path) -> dict[str, float]:
-    """Task id -> 1 right, 0 wrong; what could not be judged is left out."""
-    rows = (json.loads(line) for line in file.open())
-    found = {row["task"]["id"]: row["scores"].get("answer") for row in rows}
-    return {task: right for task, right in found.items() if right is not None}
-
-
-def difference(before: dict[str, float], after: dict[str, float]) -> tuple[int, float, float, float]:
-    """(tasks, mean of after - before, and its 95 % interval: 10,000 bootstrap samples of the tasks)."""
-    both = sorted(before.keys() & after.keys())
-    gained = np.array([after[task] - before[task] for task in both])
-    draws = np.random.default_rng(0).integers(0, len(both), (10_000, len(both)))
-    low, high = np.quantile(gained[draws].mean(1), [0.025, 0.975])
-    return len(both), float(gained.mean()), float(low), float(high)
+def accuracy(before: Path, after: Path) -> Json:
+    """Of the same tasks in two files: `a`, `b`, `difference`, its `interval` and `p`."""
+    compared = after.with_name(f"compared-{after.name}")
+    tm("eval", "--compare", before, after, "-o", compared, "--quiet", "--force")
+    comparison: Json = json.loads(compared.read_text())["metrics"]["comparisons"][0]["metrics"]["accuracy"]
+    return comparison
 
 
 def main() -> None:
@@ -87,12 +80,12 @@ def main() -> None:
         if any(key.startswith("eval_") for key in line):
             print(json.dumps(line))
     print(f"rl: {options.steps} steps in {seconds / 60:.1f} minutes")
-    print("| tools | tasks | sft | rl | gain | 95 % interval |\n|---|---|---|---|---|---|")
+    print("| tools | tasks | sft | rl | gain | 95 % interval | p |\n|---|---|---|---|---|---|---|")
     for kind in KIND:
-        before, after = (answers(out / f"{name}-{kind}.jsonl") for name in ("sft", "rl"))
-        n, gain, low, high = difference(before, after)
-        was, now = (sum(part.values()) / max(1, len(part)) for part in (before, after))
-        print(f"| {kind} | {n} | {was:.1%} | {now:.1%} | {gain:+.1%} | {low:+.1%} to {high:+.1%} |")
+        found = accuracy(out / f"sft-{kind}.jsonl", out / f"rl-{kind}.jsonl")
+        low, high = found["interval"]
+        shares = f"{found['a']:.1%} | {found['b']:.1%} | {found['difference']:+.1%}"
+        print(f"| {kind} | {found['tasks']} | {shares} | {low:+.1%} to {high:+.1%} | {found['p']:.2g} |")
 
 
 if __name__ == "__main__":
