@@ -22,6 +22,8 @@ SMALL = {
     "RL_GROUP": "2",
     "MAX_TOKENS": "1100",
     "MAX_NEW": "24",
+    "SIZE": "smoke",  # of study.sh
+    "ARMS": "base trial trial-rl",
 }
 
 
