@@ -26,7 +26,7 @@ KIND = {"seen": "flights,kitchen,library", "unseen": "clinic,museum"}
 HELD_OUT = "garden,harbor"
 """Unseen, and not among those of the test."""
 COMMON = "--hops 1,2 --drift none,stale"
-PLAYED = ["--max-tokens", "1280", "--max-new-tokens", "160", "--max-turns", "10"]
+PLAYED = ["--max-tokens", "1280", "--max-new-tokens", "160", "--max-turns", "8"]
 
 
 def tm(*words: object) -> float:
