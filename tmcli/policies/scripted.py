@@ -28,7 +28,7 @@ from tmcli.drift.decoy import UPDATED, YEARS
 from tmcli.errors import InputError, PolicyFailure, UsageError
 from tmcli.policies import Reply
 from tmcli.policies.beliefs import Beliefs
-from tmcli.policies.exploring import lesson, likely
+from tmcli.policies.exploring import Search, likely
 from tmcli.policies.reading import Reading, empty, in_units
 from tmcli.protocol import CANNOT, Call, Style, describe
 from tmcli.records import Json, Task
@@ -47,7 +47,7 @@ class Manner:
     """How it plays in style trial; what the study leaves out, one by one."""
 
     trials: int = 1
-    """Tools it tries before it executes, at most, the last of them the right one."""
+    """Tools it tries until it has the right one, at most; 0: it executes at once."""
     notes: bool = True
     """It says in <experience> what it learned."""
     corrections: bool = True
@@ -145,10 +145,16 @@ class _Expert:
         """Learned from the last replies."""
         self.told: set[str] = set()
         """What was said of units."""
-        self.others = self._others()[: manner.trials - 1] if tries else []
-        """Tools to try before the right one."""
-        self.other: Call | None = None
-        """The call of such a tool that waits for its reply."""
+        self.explores = style == "trial" and manner.trials > 1
+        self.wrong = max(0, manner.trials - 1)
+        """Other tools it may still try."""
+        self.takes = dict(self.beliefs.documented)
+        """Shown tool -> its parameters, as documented or as learned by trying it for another."""
+        self.taught = False
+        """By the last replies: to make the calls otherwise."""
+        self.search = self._search(0)
+        self.searched = {0}
+        """Steps that other tools were tried for."""
 
     async def reply(self, messages: list[Json]) -> Reply:
         try:
@@ -160,22 +166,30 @@ class _Expert:
         pass
 
     def _next(self, messages: list[Json]) -> Reply:
-        if self.other is not None:
-            self.lessons = self._lessons(self.other, messages[-1]["content"])
-            self.other = None
+        tried = self.search.call
+        found = self._found(messages[-1]["content"]) if tried else ""
         if self.phase == "trial":
-            if self.others:
-                self.other = self._try(self.others.pop(0))
-                return self._say(f"{self._noted()}<trial>try {self.other.name}</trial>", [self.other])
+            self.lessons = [found] if found else []
+            if call := self.search.next():
+                return self._say(f"{self._noted()}<trial>try {call.name}</trial>", [call])
             self.phase = "noting"
             if not self._missing(0):
                 return self._call(f"{self._noted()}<trial>try {self._shown(0)}</trial>", [0])
         correction = self._hear(messages) if self.asked else ""
         noted = self._noted()
-        if self.phase == "noting" and not self.learns:
-            self.beliefs = Beliefs(self.task, known=True)
+        if self.phase == "noting":
+            if self.explores and self.taught and not self._goes_on(0) and not self.cannot:
+                return self._call(f"{noted}<trial>try {self._shown(0)}</trial>", [0])
+            if not self.learns:
+                self.beliefs = Beliefs(self.task, known=True)
         self.phase = "execution"
         steps = [] if self.cannot else self._ready()
+        self._look_around(steps)
+        if call := self.search.next():
+            self.asked, self.lessons = [], []
+            is_other = tried is None or call.name != tried.name
+            aim = ", ".join(filter(None, [found, f"try {call.name}" if is_other else ""]))
+            return self._say(f"{noted}<plan>{aim}</plan>", [call])
         if not steps:
             self.asked, self.lessons = [], []  # a hint would find it all said: the plan knows no other answer
             return self._say(f"{noted}<answer>{self._answer()}</answer>", [])
@@ -183,31 +197,60 @@ class _Expert:
         aim = (
             correction
             or _listed(list(dict.fromkeys(pages)))
-            or f"{self._aim(steps)} from {self._shown(steps[0])}"
+            or ", ".join(filter(None, [found, f"{self._aim(steps)} from {self._shown(steps[0])}"]))
         )
         return self._call(f"{noted}<plan>{aim}</plan>", steps)
 
     # ---- other tools, that look as likely to who does not know the plan
 
-    def _others(self) -> list[str]:
-        alike = self.beliefs.alike[self.plan[0]["name"]]
-        documents = [tool["function"] for tool in self.task.tools]
-        found = likely(self.task.messages[-1]["content"], documents, self._values())
+    def _search(self, step: int) -> Search:
+        """For the tool of a step, among those that a reader would try before it."""
+        if not self.explores:
+            return Search([], {}, [])
+        arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
+        alike = self.beliefs.alike[self.plan[step]["name"]]
+        used = {self._shown(i) for i in self.results}
+        documents = [tool["function"] for tool in self.task.tools if tool["function"]["name"] not in used]
+        found = likely(self.task.messages[-1]["content"], documents, self._values(step, arguments))
         first = min((found.index(name) for name in alike if name in found), default=len(found))
-        return found[:first]
+        found = found[: min(first, self.wrong)]
+        self.wrong -= len(found)
+        return Search(found, self.takes, self._values(step, arguments))
 
-    def _values(self) -> list[Any]:
-        """What the question gives, in the forms that are known by now."""
-        first = self.plan[0]
-        if self._missing(0):
-            return list(first["arguments"].values())
-        return list(self.beliefs.call(first["name"], first["arguments"])[1].values())
+    def _values(self, step: int, arguments: Json) -> list[Any]:
+        """What there is to be given, in the forms that are known by now."""
+        name = self.plan[step]["name"]
+        return list((arguments if self._missing(step) else self.beliefs.call(name, arguments)[1]).values())
 
-    def _try(self, tool: str) -> Call:
-        return Call(tool, dict(zip(self.beliefs.documented[tool], self._values(), strict=True)))
+    def _found(self, text: str) -> str:
+        """What a tool that is tried teaches."""
+        call = self.search.call
+        assert call is not None
+        said = self.search.hear(text)
+        for tool, shown in self.beliefs.alike.items() if self.search.again else ():
+            if shown[:1] == [call.name]:  # a later step's: it is known by then
+                self.beliefs.learn(tool, call.arguments, self.search.error)
+        if not (learned := self.beliefs.learn_forms(self.search.error)):
+            return said
+        step = max(self.searched)
+        arguments = toolbox.resolve(self.plan[step]["arguments"], self.results)
+        self.search.rewrite(call, self._values(step, arguments))
+        return ". ".join(learned)
 
-    def _lessons(self, call: Call, text: str) -> list[str]:
-        return self.beliefs.learn_forms(text) or [lesson(call.name, call.arguments, text)]
+    def _look_around(self, steps: list[int]) -> None:
+        """Begin to try others for the next step, if it is one alone that can be made now."""
+        left = [i for i in range(len(self.plan)) if i not in self.results]
+        if (
+            not self.explores
+            or not self.learns
+            or not left
+            or left[0] in self.searched
+            or self._goes_on(left[0])
+        ):
+            return
+        if len(steps) == 1 or (self._missing(left[0]) and self._can_start(left[0])):
+            self.searched.add(left[0])
+            self.search = self._search(left[0])
 
     # ---- what to do next
 
@@ -291,6 +334,7 @@ class _Expert:
                 shape = self.readings[asked.step].shape
                 shaped = [f"it answers {shape}"] if shape else []
                 self.lessons = [*(said for said in learned if said != takes), takes, *shaped, *self.lessons]
+        self.taught = bool(corrections)
         if self.phase == "noting":
             return ""
         return "; ".join(dict.fromkeys(corrections))
