@@ -496,6 +496,13 @@ def trajectory(mask: list[int], turns: list[str]) -> Trajectory:
     )
 
 
+def test_the_rate_rises_from_the_first_step_on(tmp_path: Path) -> None:
+    warm = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 2, "max_steps": 4}
+    _, log, _ = trained(Grpo, tmp_path, Fixed(), **warm)
+    rates = [line["learning_rate"] for line in log if "loss" in line]
+    assert rates == pytest.approx([1e-2 / 3, 2e-2 / 3, 1e-2, 1e-2])
+
+
 PROCESS = """
 import json, os, sys
 from pathlib import Path

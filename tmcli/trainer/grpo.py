@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from trl import GRPOConfig, GRPOTrainer
 
 from tmcli.records import Json
@@ -63,6 +64,15 @@ class Grpo(EndToEnd):
         self.auxiliary = auxiliary
         self.held_out = held_out
         super().__init__(model=model, args=args, reward_funcs=[joint], rollout_func=self._play, **more)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """A constant rate that rises first. transformers' own is 0 in the first step: its episodes would have
+        been played for nothing."""
+        if self.args.lr_scheduler_type != "constant_with_warmup":
+            return super().create_scheduler(num_training_steps, optimizer)
+        rise = self.args.get_warmup_steps(num_training_steps) + 1
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, lambda step: min(1.0, (step + 1) / rise))
+        return self.lr_scheduler
 
     def _play(self, prompts: list[str], trainer: Any) -> Json:
         give_back()
