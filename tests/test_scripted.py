@@ -14,8 +14,9 @@ from tmcli import drift, suites
 from tmcli.drift import forms
 from tmcli.episode import Limits
 from tmcli.errors import InputError, UsageError
+from tmcli.policies.manner import Manner, manner
 from tmcli.policies.reading import Reading, in_units
-from tmcli.policies.scripted import Manner, Scripted, manner
+from tmcli.policies.scripted import Scripted
 from tmcli.protocol import CANNOT, parse, write_call
 from tmcli.records import Json, Task, Trajectory, encode, new_task
 from tmcli.runner import Runner, jobs

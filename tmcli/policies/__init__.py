@@ -125,7 +125,8 @@ def load(
     is how the scripted expert plays; `max_batch_tokens` bounds what a local model holds of all episodes.
     """
     if is_scripted(name):
-        from tmcli.policies.scripted import Scripted, manner
+        from tmcli.policies.manner import manner
+        from tmcli.policies.scripted import Scripted
 
         return Scripted(style, manner(name))
     if is_local(name):

@@ -29,6 +29,7 @@ from tmcli.errors import InputError, PolicyFailure, UsageError
 from tmcli.policies import Reply
 from tmcli.policies.beliefs import Beliefs
 from tmcli.policies.exploring import Search, likely
+from tmcli.policies.manner import USUAL, Manner
 from tmcli.policies.reading import Reading, empty, in_units
 from tmcli.protocol import CANNOT, Call, Style, describe
 from tmcli.records import Json, Task
@@ -43,47 +44,11 @@ _RETURNS = re.compile(r"\bReturns (\w+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How it plays in style trial; what the study leaves out, one by one."""
-
-    trials: int = 1
-    """Tools it tries until it has the right one, at most; 0: it executes at once."""
-    notes: bool = True
-    """It says in <experience> what it learned."""
-    corrections: bool = True
-    """It meets errors while executing, and mends them; else it knows all once it has tried."""
-
-
-def manner(text: str) -> Manner:
-    """`scripted`, or `scripted:trials=4,notes=off,corrections=off`. Raises `UsageError`.
-
-    >>> manner("scripted:trials=4,notes=off")
-    Manner(trials=4, notes=False, corrections=True)
-    """
-    _, colon, told = text.partition(":")
-    found: dict[str, Any] = {}
-    for word in told.split(",") if colon else []:
-        name, _, value = word.partition("=")
-        if name == "trials" and value.isdecimal():
-            found[name] = int(value)
-        elif name in ("notes", "corrections") and value in SWITCH:
-            found[name] = SWITCH[value]
-        else:
-            raise UsageError(
-                f"the scripted teacher knows no {word!r}", "write scripted:trials=N,notes=off,corrections=off"
-            )
-    return Manner(**found)
-
-
-SWITCH = {"on": True, "off": False}
-
-
-@dataclass(frozen=True, slots=True)
 class Scripted:
     """Plays tasks that have a gold plan, see `toolbox.py`."""
 
     style: Style = "trial"
-    manner: Manner = Manner()
+    manner: Manner = USUAL
 
     @property
     def name(self) -> str:
@@ -91,7 +56,7 @@ class Scripted:
 
     @property
     def sampling(self) -> Json:
-        apart = {key: value for key, value in asdict(self.manner).items() if value != getattr(Manner(), key)}
+        apart = {key: value for key, value in asdict(self.manner).items() if value != getattr(USUAL, key)}
         return {"style": self.style, **apart}
 
     def open(self, task: Task, sample: int) -> _Expert:
