@@ -28,7 +28,7 @@ ARMS=${ARMS:-base direct trial direct-rl trial-rl trial-compass rl}
 ABLATIONS=${ABLATIONS:-no}
 DRIFT=${DRIFT:-none@0.25,rename,stale}      # how unfamiliar the tools of training are
 TEACHER=${TEACHER:-scripted:trials=4}       # who shows trial and execution
-RATE=${RATE:-2e-4}                          # of GRPO
+SHOWN=${SHOWN:-bank,cinema,flights,hotels}  # toolboxes that a teacher shows; practised are all eight of training
 MAX_TOKENS=${MAX_TOKENS:-1536}              # tokens per episode
 MAX_NEW=${MAX_NEW:-160}                     # and per turn
 
@@ -48,7 +48,7 @@ practise() {
     arm=$1 from=$2 style=$3
     shift 3
     run tm rl --policy "$from" --style "$style" --tasks "$OUT/practice.jsonl" --steps "$STEPS" \
-        --prompts-per-step "$PROMPTS" --group-size "$GROUP" --learning-rate "$RATE" --seed "$seed" \
+        --prompts-per-step "$PROMPTS" --group-size "$GROUP" --seed "$seed" \
         --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" "$@" \
         -o "$OUT/$arm.$seed" --resume > "$OUT/rl-$arm.$seed.jsonl"
 }
@@ -65,9 +65,9 @@ examine() {
 mkdir -p "$OUT"
 
 # 1. Tasks: what the teacher shows, what is practised, and two tests that nobody trains on.
-run tm tasks --suite train -n "$TRAIN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
+run tm tasks --suite train -n "$TRAIN" --toolbox "$SHOWN" --hops "$HOPS" --drift "$DRIFT" -o "$OUT/train.jsonl" --force
 run tm tasks --suite train -n 10000 --hops "$HOPS" --drift "$DRIFT" --seed 1 -o "$OUT/practice.jsonl" --force
-run tm tasks --suite seen -n "$TEST" --hops "$HOPS" -o "$OUT/test-seen.jsonl" --force
+run tm tasks --suite seen -n "$TEST" --toolbox "$SHOWN" --hops "$HOPS" -o "$OUT/test-seen.jsonl" --force
 run tm tasks --suite unseen -n "$TEST" --hops "$HOPS" -o "$OUT/test-unseen.jsonl" --force
 
 # 2. The arms.
@@ -95,17 +95,17 @@ if [ "$ABLATIONS" = yes ]; then
     imitate no-notes trial "$TEACHER,notes=off" "$OUT/train.jsonl"
     imitate no-corrections trial "$TEACHER,corrections=off" "$OUT/train.jsonl"
     for kept in 0 0.5 1; do
-        run tm tasks --suite train -n "$TRAIN" --hops "$HOPS" --drift "none@$kept,rename,stale" \
-            -o "$OUT/train-none-$kept.jsonl" --force
+        run tm tasks --suite train -n "$TRAIN" --toolbox "$SHOWN" --hops "$HOPS" \
+            --drift "none@$kept,rename,stale" -o "$OUT/train-none-$kept.jsonl" --force
         imitate "none-$kept" trial "$TEACHER" "$OUT/train-none-$kept.jsonl"
     done
-    for boxes in bank,cinema bank,cinema,flights,hotels; do
+    for boxes in bank,cinema bank,cinema,flights,hotels,kitchen,library,parcels,weather; do
         run tm tasks --toolbox "$boxes" --suite train -n "$TRAIN" --hops "$HOPS" --drift "$DRIFT" \
             -o "$OUT/train-$boxes.jsonl" --force
         imitate "$boxes" trial "$TEACHER" "$OUT/train-$boxes.jsonl"
     done
     for arm in trials-0 trials-1 trials-2 no-notes no-corrections none-0 none-0.5 none-1 bank,cinema \
-        bank,cinema,flights,hotels; do
+        bank,cinema,flights,hotels,kitchen,library,parcels,weather; do
         examine "$arm" "$OUT/$arm.$seed" trial
     done
 fi

@@ -63,7 +63,7 @@ class Batches:
         int, typer.Option("--updates", min=1, metavar="K", help="Optimizer steps on each batch of episodes.")
     ] = D.updates
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Constant; 2e-4 for LoRA, 2e-5 with --full.")
+        float | None, typer.Option("--learning-rate", help="Constant; 3e-4 for LoRA, 3e-5 with --full.")
     ] = None
     warmup: Annotated[
         int, typer.Option("--warmup", min=0, metavar="N", help="Steps in which the rate rises.")

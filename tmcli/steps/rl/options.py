@@ -49,7 +49,7 @@ class RlOptions:
     passes are hardly faster, and need more memory."""
     updates: int = 1
     """Optimizer steps on each batch of episodes."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     """For LoRA; `full` wants about a tenth."""
     warmup: int = 0
     """Steps in which the rate rises to `learning_rate`; it is constant then."""
@@ -70,7 +70,8 @@ class RlOptions:
     method: Method = "toolmaster"
     reward: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     advantage: Advantage = "joint"
-    scale_rewards: Scale = "group"
+    scale_rewards: Scale = "none"
+    """With `group`, where all of a group fail, the small parts decide as loudly as the outcome elsewhere."""
     loss: Loss = "dapo"
     clip: tuple[float, float] = (0.2, 0.2)
     """How far below and above 1 the ratio of new to old probability may count."""
