@@ -1,10 +1,10 @@
 """A dialogue in token ids, for policies that take ids and give ids: nothing sampled is tokenised again.
 
-dialogue = Dialogue(chat, task.tools)
-dialogue.hear(messages)              # what is new in the record's form of the dialogue
-ids, logprobs = ...                  # sampled after `dialogue.row.ids`
-reply = dialogue.say(ids, logprobs, "stop")
-dialogue.tokens                      # ids, mask, logprobs: as long as each other
+    dialogue = Dialogue(chat, task.tools)
+    dialogue.hear(messages)              # what is new in the record's form of the dialogue
+    ids, logprobs = ...                  # sampled after `dialogue.row.ids`
+    reply = dialogue.say(ids, logprobs, "stop")
+    dialogue.tokens                      # ids, mask, logprobs: as long as each other
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the scripted expert plays, beside its style: the parts of the method that a study leaves out.
 
-manner("scripted:trials=4,notes=off")
+    manner("scripted:trials=4,notes=off")
 """
 
 from __future__ import annotations

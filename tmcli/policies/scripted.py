@@ -204,18 +204,12 @@ class _Expert:
 
     def _look_around(self, steps: list[int]) -> None:
         """Begin to try others for the next step, if it is one alone that can be made now."""
-        left = [i for i in range(len(self.plan)) if i not in self.results]
-        if (
-            not self.explores
-            or not self.learns
-            or not left
-            or left[0] in self.searched
-            or self._goes_on(left[0])
-        ):
+        step = next((i for i in range(len(self.plan)) if i not in self.results), 0)
+        if not (self.explores and self.learns) or step in self.searched or self._goes_on(step):
             return
-        if len(steps) == 1 or (self._missing(left[0]) and self._can_start(left[0])):
-            self.searched.add(left[0])
-            self.search = self._search(left[0])
+        if len(steps) == 1 or (self._missing(step) and self._can_start(step)):
+            self.searched.add(step)
+            self.search = self._search(step)
 
     # ---- what to do next
 

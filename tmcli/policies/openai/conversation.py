@@ -1,7 +1,7 @@
 """One episode with a server's model: what is said goes over the wire its server takes.
 
-conversation = Conversation(server, task.tools, seed)
-reply = await conversation.reply(messages)
+    conversation = Conversation(server, task.tools, seed)
+    reply = await conversation.reply(messages)
 """
 
 from __future__ import annotations

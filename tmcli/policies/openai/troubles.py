@@ -1,13 +1,13 @@
 """What a request without an answer means: the one table for connections, as `outcomes.py` is for answers.
 
-troubles.met(error)                  # an exception of the HTTP client, as a Trouble
-troubles.told("503", "answers 503")  # an answer that may pass
-troubles.asked_s(headers)            # how long the server asks to be left alone
+    troubles.met(error)                  # an exception of the HTTP client, as a Trouble
+    troubles.told("503", "answers 503")  # an answer that may pass
+    troubles.asked_s(headers)            # how long the server asks to be left alone
 
-no such host, refused, unreachable    gone         the breaker opens soon: it is no request's fault
-no answer in time                     slow         the limiter may cut
-reset, broken off, no HTTP            passes       tried again
-the certificate, no TLS at all        stays        the run ends at once
+    no such host, refused, unreachable    gone         the breaker opens soon: it is no request's fault
+    no answer in time                     slow         the limiter may cut
+    reset, broken off, no HTTP            passes       tried again
+    the certificate, no TLS at all        stays        the run ends at once
 """
 
 from __future__ import annotations
