@@ -13,6 +13,7 @@ TRAIN=${TRAIN:-200}             # tasks the teacher plays, with and without stal
 EPOCHS=${EPOCHS:-1}             # passes of SFT over what the filter kept
 RL_STEPS=${RL_STEPS:-4}         # GRPO updates, of four tasks each
 RL_GROUP=${RL_GROUP:-4}         # episodes per task, judged against their mean
+RL_RATE=${RL_RATE:-5e-5}        # low, for four steps are but a smoke run; to learn, 3e-4 and hours
 TEST=${TEST:-24}                # tasks each policy is judged on, on seen and on unseen tools each
 DRIFT=${DRIFT:-none,stale}      # how unfamiliar the tools are
 HOPS=${HOPS:-1,2}               # calls a task takes: 1 to 4, longer ones are harder
@@ -41,7 +42,7 @@ run tm sft "$OUT/imitate.jsonl" --model "$MODEL" --epochs "$EPOCHS" -o "$OUT/ckp
 
 # 5. Go on by trial and reward, over both phases jointly.
 run tm rl --policy "$OUT/ckpt-sft" --tasks "$OUT/train.jsonl" --steps "$RL_STEPS" --prompts-per-step 4 \
-    --group-size "$RL_GROUP" --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" \
+    --group-size "$RL_GROUP" --learning-rate "$RL_RATE" --max-tokens "$MAX_TOKENS" --max-new-tokens "$MAX_NEW" \
     -o "$OUT/ckpt-rl" --resume > "$OUT/run-rl.jsonl"
 
 # 6. Three policies play tasks nobody trained on: new ones on the seen toolboxes, and unseen toolboxes.
