@@ -146,7 +146,7 @@ def _tell(error: BaseException) -> int:
     match error:
         case TmError():
             message, code = str(error), error.exit_code
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | RuntimeError(__cause__=KeyboardInterrupt()):  # in a class's making
             message, code = "interrupted", 130
         case MemoryError():
             message = "out of memory; use a smaller --concurrency or batch, or a machine with more"

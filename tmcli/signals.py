@@ -11,6 +11,7 @@ nobody reads, for instance). A third signal raises at once, and so does the firs
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ def install() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script: still deaf to it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, _came_in)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # else one more kills the teardown
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _came_in)
