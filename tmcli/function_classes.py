@@ -21,6 +21,7 @@ import orjson
 
 from tmcli import drift, toolbox
 from tmcli.drift.decoy import Decoy
+from tmcli.drift.relabel import Words
 from tmcli.errors import InputError, UsageError, did_you_mean
 from tmcli.records import Json, Task
 
@@ -109,6 +110,7 @@ def _true_names(task: Task) -> dict[str, str]:
     """Shown name -> what the tool is called without drift; look-alikes are left out."""
     found: dict[str, str] = {}
     layers = drift.layers_of(task)[::-1]  # outermost first
+    true = Words(task.env.get("words", {})).back()
     for tool in task.tools:
         name = shown = tool["function"]["name"]
         for layer in layers:
@@ -116,5 +118,5 @@ def _true_names(task: Task) -> dict[str, str]:
                 break
             name = layer.before(name, "")[0]
         else:
-            found[shown] = name
+            found[shown] = true.name(name)
     return found

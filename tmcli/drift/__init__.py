@@ -14,6 +14,9 @@ expert, which must err as the documents make it err. Nothing is translated for t
     undocument  descriptions, types and closed lists are gone from the documents
     all         each of these
 
+    relabel     things have other names, in question, documents and replies alike: another toolbox, no worse;
+                for practice, so not of `all`, and done to those that `none` leaves as they are too
+
 `@` says how likely each tool, and each of its parameters or values, is touched; at least one tool of the plan
 always is. A kind that finds nothing to change leaves the task as it is.
 """
@@ -28,6 +31,8 @@ from fractions import Fraction
 
 from tmcli.drift.layer import Call, Ground, Layer, renamed
 from tmcli.drift.lens import KINDS, Crossing, Lens, layers_of, true_tools
+from tmcli.drift.relabel import KIND as RELABEL
+from tmcli.drift.relabel import relabel
 from tmcli.errors import InputError, UsageError, did_you_mean
 from tmcli.records import Json, Task, task_id
 
@@ -72,11 +77,11 @@ def parse(words: Iterable[str]) -> list[Kind]:
     said: dict[str, float] = {}
     for word in words:
         name, at, number = (part.strip() for part in word.partition("@"))
-        if name not in (*KINDS, NONE, ALL):
-            raise UsageError(f"no drift is named {name!r}", did_you_mean(name, [*KINDS, NONE, ALL]))
+        if name not in (known := (*KINDS, RELABEL, NONE, ALL)):
+            raise UsageError(f"no drift is named {name!r}", did_you_mean(name, known))
         strength = _strength(name, number) if at else 0.5 if name == NONE else SHARE
         said |= dict.fromkeys(KINDS if name == ALL else [name], strength)
-    return [Kind(name, said[name]) for name in (NONE, *KINDS) if name in said]
+    return [Kind(name, said[name]) for name in (NONE, RELABEL, *KINDS) if name in said]
 
 
 def check(kinds: Iterable[str]) -> None:
@@ -96,13 +101,14 @@ def over(tasks: Iterable[Task], kinds: Sequence[str], seed: int) -> Iterator[Tas
 def _over(tasks: Iterable[Task], kinds: list[Kind], seed: int) -> Iterator[Task]:
     share = Fraction(next((kind.strength for kind in kinds if kind.name == NONE), 0)).limit_denominator(20)
     rest = [kind for kind in kinds if kind.name != NONE]
+    others = [kind for kind in rest if kind.name == RELABEL]  # these tools do what their documents say
     staying: list[int] = []
     for i, task in enumerate(tasks):
         group, place = divmod(i, share.denominator)
         if place == 0 and share:
             rng = random.Random(f"{seed}:{NONE}:{group}")
             staying = rng.sample(range(share.denominator), share.numerator)
-        yield task if place in staying else _applied(task, rest, seed)
+        yield _applied(task, others if place in staying else rest, seed)
 
 
 def apply(task: Task, kinds: Sequence[str], seed: int) -> Task:
@@ -114,9 +120,13 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
     if not kinds:
         return task
     past = layers_of(task)
-    _check_order(task, [layer.kind for layer in past], kinds)
+    _check_order(task, [*([RELABEL] if "words" in task.env else []), *(layer.kind for layer in past)], kinds)
+    rng = random.Random(f"{seed}:{task.id}")
+    if kinds[0].name == RELABEL:
+        task = _relabeled(task, kinds[0].strength, rng)
+        past, kinds = [], kinds[1:]
     tools = true_tools(task)
-    layers, documents = _laid(task, past, tools, kinds, random.Random(f"{seed}:{task.id}"))
+    layers, documents = _laid(task, past, tools, kinds, rng)
     if not layers:
         return task
     env = {**task.env, "drift": [layer.entry for layer in [*past, *layers]]}
@@ -129,6 +139,14 @@ def _applied(task: Task, kinds: list[Kind], seed: int) -> Task:
     tags = {**task.tags, "drift": [*task.tags.get("drift", []), *(layer.kind for layer in layers)]}
     task = replace(task, tools=documents, env=env, answer=answer, subgoals=subgoals, tags=tags)
     return replace(task, id=task_id(task))
+
+
+def _relabeled(task: Task, strength: float, rng: random.Random) -> Task:
+    made = relabel(task, strength, rng)
+    if made is task:
+        return task
+    made = replace(made, tags={**task.tags, "drift": [RELABEL]})
+    return replace(made, id=task_id(made))
 
 
 def _laid(
@@ -173,7 +191,7 @@ def _calls(task: Task) -> list[Call]:
 
 def _check_order(task: Task, past: list[str], kinds: list[Kind]) -> None:
     """Each kind once, and over those that are there."""
-    order = list(KINDS)
+    order = [RELABEL, *KINDS]
     for kind in kinds:
         if kind.name in past:
             raise UsageError(f"task {task.id} has {kind.name} drift already", "leave that drift out")

@@ -33,17 +33,17 @@ class Drifted:
     async def call(self, name: str, arguments: dict[str, Any]) -> Observation:
         start = time.perf_counter()
         if (wrong := fault(self.lens.live, name, arguments)) is not None:
-            return _observed({"error": wrong}, False, start)
+            return observed({"error": wrong}, False, start)
         crossing = self.lens.inward(name, arguments)
         if crossing.call is None:
             value, ok = self.lens.outward(crossing, None, False)
-            return _observed(value, ok, start)
+            return observed(value, ok, start)
         seen = await self._asked(crossing.call, self.lens.page(crossing))
-        before = _read(seen)
+        before = read(seen)
         value, ok = self.lens.outward(crossing, before, seen.ok)
         if ok == seen.ok and value == before:
             return seen
-        return _observed(value, ok, start)
+        return observed(value, ok, start)
 
     async def close(self) -> None:
         await self.session.close()
@@ -60,7 +60,7 @@ class Drifted:
             return self._kept[key]
 
 
-def _read(seen: Observation) -> Any:
+def read(seen: Observation) -> Any:
     """What was replied; an error is an object."""
     try:
         value = json.loads(seen.text)
@@ -69,6 +69,6 @@ def _read(seen: Observation) -> Any:
     return value if seen.ok or isinstance(value, dict) else {"error": value}
 
 
-def _observed(value: Any, ok: bool, start: float) -> Observation:
+def observed(value: Any, ok: bool, start: float) -> Observation:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return Observation(ok, text, (time.perf_counter() - start) * 1000)

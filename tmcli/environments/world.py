@@ -7,8 +7,8 @@
     await world.close()
 
 Each kind is a module of this package with `open_session(task, machinery)`, imported when a task needs it.
-Around it come the task's drift and then, outermost, the recorder: what is recorded is what the model was
-told. A replay stands in for all of it.
+Around it come the task's words, its drift and, outermost, the recorder: recorded is what the model
+was told. A replay stands in for all of it.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ class World:
         module = import_module(f"tmcli.environments.{kind}")
         which = (sample,) if kind == "replay" else ()  # the others do not tell episodes apart
         session: Session = module.open_session(task, self.machinery, *which)
+        if "words" in task.env:
+            from tmcli.environments.relabeled import Relabeled
+
+            session = Relabeled(session, task)
         if task.env.get("drift"):
             from tmcli.environments.drifted import Drifted
 

@@ -87,7 +87,7 @@ Drift = Annotated[
         "--drift",
         metavar="KIND,...",
         help="Make the tools unfamiliar: rename, format, wrap, decoy, stale, undocument or all; @0.5 says how"
-        " much, none@0.75 leaves a share of the tasks as they are.",
+        " much, none@0.75 leaves a share of the tasks as they are; relabel: about other things.",
     ),
 ]
 
